@@ -1,0 +1,1 @@
+//! The whole saga against the real parts.
