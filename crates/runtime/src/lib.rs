@@ -1,1 +1,45 @@
-//! Skeleton.
+//! The runtime of every service of the checkout saga: a batch of inputs in, one
+//! database transaction of two round trips, messages out.
+//!
+//! For each partition it consumes, a service's own database holds one row of
+//! the table `progress`: the next offset, the epoch of the owner and the
+//! messages that are not yet known to be on Kafka. That row is inbox, outbox and
+//! fence at once. It moves in the same transaction as the service's own rows,
+//! so a crash at any point loses nothing and repeats nothing in effect.
+//!
+//! - `handler`: what a service supplies; it does no I/O.
+//! - `worker`: the loop, from start to graceful stop.
+//! - `batch`: the inputs of one transaction, and what is known of each.
+//! - `commit`: one batch, from decoding to publishing; poison is found here.
+//! - `progress`: the rows of the table `progress`.
+//! - `session`: one database connection with prepared, pipelined statements.
+//! - `intake`: the consumer and its rebalances.
+//! - `publisher`: the producer and what is not yet acknowledged.
+//! - `calls`: the bounded pool for calls to the outside.
+//! - `fault`: transient or poison, decided in one place.
+//! - `dlq`: what a dead-letter record looks like.
+
+mod batch;
+mod calls;
+mod commit;
+mod dlq;
+mod fault;
+mod handler;
+mod health;
+mod intake;
+mod measure;
+mod progress;
+mod publisher;
+mod session;
+mod settings;
+mod stored;
+mod trace;
+mod worker;
+
+pub use fault::RunError;
+pub use handler::{Body, Handler, Home, Input, Outbox, Sql};
+pub use health::{Health, HealthReport};
+pub use progress::MIGRATIONS;
+pub use session::{Connector, connector_without_tls};
+pub use settings::{KafkaSettings, Settings};
+pub use worker::run;

@@ -1,0 +1,509 @@
+//! One batch, from decoding to publishing.
+//!
+//! First trip: `BEGIN`, lock the progress rows, read. Then the handler, in
+//! memory. Second trip: write, move the progress rows, `COMMIT`. The rows are
+//! locked from the first trip on, so the comparison made there holds until the
+//! commit, and a former owner's batch never gets to its second trip.
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use contracts::{DecodeError, ErrorCode, Message, Poison, TraceContext, headers};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::batch::{Batch, Origin, refused_by_database};
+use crate::calls::Call;
+use crate::dlq::dead_letter;
+use crate::fault::{Fault, RunError};
+use crate::intake::RawRecord;
+use crate::progress::{self, Advance};
+use crate::session::Step;
+use crate::settings::Backoff;
+use crate::stored::{self, StoredHeader, StoredRecord};
+use crate::worker::{Answers, Worker, kind_of, topic_name};
+use crate::{Body, Handler, Home, Input, Outbox, measure};
+
+/// How often a batch that lost a race for its inserts is tried again before the
+/// conflict is taken for a property of the data.
+const MAX_CONFLICTS: u32 = 5;
+
+/// What a committed batch has still to do, kept while its commit is in doubt.
+struct Prepared<C> {
+    homes: BTreeMap<Home, Moved>,
+    calls: Vec<Call<C>>,
+}
+
+/// How the row of one home moved.
+struct Moved {
+    next_offset: Option<i64>,
+    records: Vec<StoredRecord>,
+    bytes: Vec<u8>,
+    /// Whether the row holds anything after the batch.
+    holds_outputs: bool,
+}
+
+/// Why an attempt failed.
+enum Failure<C> {
+    /// One input is to blame.
+    Input(usize, Poison),
+    /// The commit was sent and not answered.
+    InDoubt(String, Prepared<C>),
+    Fault(Fault),
+}
+
+impl<C> From<Fault> for Failure<C> {
+    fn from(fault: Fault) -> Self {
+        Failure::Fault(fault)
+    }
+}
+
+impl<H: Handler> Worker<H> {
+    /// Handles records, due timers and answers in one batch.
+    pub(crate) async fn process(
+        &mut self,
+        records: Vec<(u64, RawRecord)>,
+        timers: Vec<(Home, Uuid)>,
+        answers: Answers<H::Answer>,
+    ) -> Result<(), Fault> {
+        let now = Timestamp::now();
+        let mut batch = Batch::new();
+        for answer in answers {
+            if self.owns(answer.home) {
+                let span = self.spans.start("answer", Some(answer.trace));
+                let trace = span.context;
+                let input = Input {
+                    home: answer.home,
+                    now,
+                    trace,
+                    body: Body::Answer(answer.answer),
+                };
+                batch.push(input, Origin::Answer, span);
+            }
+        }
+        for (home, id) in timers {
+            let span = self.spans.start("timer", None);
+            let input = Input {
+                home,
+                now,
+                trace: span.context,
+                body: Body::Timer(id),
+            };
+            batch.push(input, Origin::Timer, span);
+        }
+        for (generation, record) in records {
+            if !self.is_expected(generation, &record) {
+                continue;
+            }
+            let parent = record.header("traceparent").and_then(TraceContext::parse);
+            match self.decode(&record).await? {
+                Ok(message) => {
+                    let span = self.spans.start(message.record_type().name(), parent);
+                    let input = Input {
+                        home: record.home,
+                        now,
+                        trace: span.context,
+                        body: Body::Message(message),
+                    };
+                    batch.push(input, Origin::Record(record), span);
+                }
+                Err(poison) => {
+                    let span = self.spans.start("undecodable", parent);
+                    batch.push_poison(record, span, poison);
+                }
+            }
+        }
+        self.commit_batch(batch).await
+    }
+
+    /// Decodes a record, waiting for as long as the registry is away.
+    async fn decode(&mut self, record: &RawRecord) -> Result<Result<Message, Poison>, Fault> {
+        let mut backoff = Backoff::new(&self.settings);
+        loop {
+            match self
+                .codec
+                .decode(record.home.topic, record.payload.as_deref())
+                .await
+            {
+                Ok(message) => return Ok(Ok(message)),
+                Err(DecodeError::Poison(poison)) => return Ok(Err(poison)),
+                Err(DecodeError::Unavailable(error)) => {
+                    measure::fault("registry");
+                    let pause = backoff.next();
+                    tracing::warn!(
+                        %error, home = %record.home, offset = record.offset, ?pause,
+                        "the schema registry is not available; trying again after a pause"
+                    );
+                    self.pause(pause).await?;
+                }
+            }
+        }
+    }
+
+    /// Commits a batch, in parts where one of its inputs is poison, and waits
+    /// transient faults out.
+    pub(crate) async fn commit_batch(&mut self, batch: Batch<H::Answer>) -> Result<(), Fault> {
+        let mut parts = VecDeque::from([batch]);
+        let mut backoff = Backoff::new(&self.settings);
+        let mut conflicts = 0;
+        while let Some(mut batch) = parts.pop_front() {
+            while !batch.is_empty() {
+                let failure = match self.attempt(&mut batch).await {
+                    Ok(()) => break,
+                    Err(failure) => failure,
+                };
+                match failure {
+                    Failure::Input(index, poison) => batch.condemn(index, poison),
+                    Failure::InDoubt(reason, prepared) => {
+                        self.wait_out(&mut backoff, reason).await?;
+                        if self.was_committed(&prepared).await? {
+                            self.finish(&mut batch, prepared).await?;
+                            break;
+                        }
+                    }
+                    Failure::Fault(Fault::Transient(reason)) => {
+                        self.wait_out(&mut backoff, reason).await?;
+                    }
+                    Failure::Fault(Fault::Conflict(reason)) if conflicts < MAX_CONFLICTS => {
+                        conflicts += 1;
+                        measure::fault("conflict");
+                        tracing::debug!(reason, "another instance was faster; reading again");
+                        let pause = backoff.next();
+                        self.pause(pause).await?;
+                    }
+                    Failure::Fault(Fault::Conflict(reason) | Fault::Deterministic(reason)) => {
+                        match batch.inputs.len() {
+                            0 => return Err(Fault::Fatal(RunError::Defect(reason))),
+                            1 => batch.condemn(0, refused_by_database(reason)),
+                            _ => parts.push_front(batch.split()),
+                        }
+                    }
+                    Failure::Fault(fault) => return Err(fault),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempt(&mut self, batch: &mut Batch<H::Answer>) -> Result<(), Failure<H::Call>> {
+        let started = Instant::now();
+        self.ensure_session().await?;
+        let prepared = match self.transact(batch).await {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                // After a transient fault the connection is given up as a whole.
+                if !matches!(
+                    failure,
+                    Failure::InDoubt(..) | Failure::Fault(Fault::Transient(_))
+                ) {
+                    self.roll_back().await;
+                }
+                return Err(failure);
+            }
+        };
+        self.finish(batch, prepared).await?;
+        if batch.handled() > 0 {
+            measure::batch(batch.handled(), started.elapsed());
+        }
+        Ok(())
+    }
+
+    async fn transact(
+        &mut self,
+        batch: &Batch<H::Answer>,
+    ) -> Result<Prepared<H::Call>, Failure<H::Call>> {
+        let mut state = self.read(batch).await?;
+        let prepared = self.handle(batch, &mut state)?;
+        let advance = progress::advance(
+            prepared
+                .homes
+                .iter()
+                .map(|(home, moved)| Advance {
+                    home: *home,
+                    next_offset: moved.next_offset,
+                    outputs: self.unacknowledged_bytes(*home, &moved.bytes),
+                })
+                .collect(),
+        );
+        let writes = state.map_or_else(Vec::new, |state| self.handler.writes(state));
+        let steps = writes
+            .iter()
+            .chain([&advance])
+            .map(Step::Sql)
+            .chain([Step::Plain("COMMIT")])
+            .collect();
+        match self.session()?.trip(steps).await {
+            Ok(_) => Ok(prepared),
+            Err(Fault::Transient(reason)) => Err(Failure::InDoubt(reason, prepared)),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// The first trip: locks the progress rows, makes sure that they are still
+    /// ours, and reads what the handler asks for. There is no state where there is
+    /// no input.
+    async fn read(&mut self, batch: &Batch<H::Answer>) -> Result<Option<H::State>, Fault> {
+        let lock = progress::lock(batch.homes().into_iter());
+        let reads = if batch.inputs.is_empty() {
+            Vec::new()
+        } else {
+            self.handler.reads(&batch.inputs)
+        };
+        let steps = [Step::Plain("BEGIN"), Step::Sql(&lock)]
+            .into_iter()
+            .chain(reads.iter().map(Step::Sql))
+            .collect();
+        let mut rows = self.session()?.trip(steps).await?.into_iter();
+        let stamps = progress::stamps(&rows.next().unwrap_or_default())?;
+        for home in batch.homes() {
+            let ours = self.owned.get(&home).map(|owned| owned.stamp);
+            if ours.is_none() || stamps.get(&home).copied() != ours {
+                return Err(Fault::Fenced(format!(
+                    "{home} has another owner now: the row has {:?}, this instance {ours:?}",
+                    stamps.get(&home)
+                )));
+            }
+        }
+        if batch.inputs.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.handler.state(&batch.inputs, rows.collect())?))
+    }
+
+    /// Lets the handler work, and encodes what it sends.
+    fn handle(
+        &self,
+        batch: &Batch<H::Answer>,
+        state: &mut Option<H::State>,
+    ) -> Result<Prepared<H::Call>, Failure<H::Call>> {
+        let mut records: BTreeMap<Home, Vec<StoredRecord>> = BTreeMap::new();
+        let mut calls = Vec::new();
+        for (index, input) in batch.inputs.iter().enumerate() {
+            let Some(state) = state.as_mut() else { break };
+            let mut out = Outbox::default();
+            let handled = catch_unwind(AssertUnwindSafe(|| {
+                self.handler.handle(state, input, &mut out)
+            }));
+            match handled {
+                Ok(Ok(())) => {}
+                Ok(Err(poison)) => return Err(Failure::Input(index, poison)),
+                Err(panic) => {
+                    let detail = format!("the handler panicked: {}", panic_text(panic.as_ref()));
+                    let poison = Poison {
+                        code: ErrorCode::HandlerPanicked,
+                        detail,
+                    };
+                    return Err(Failure::Input(index, poison));
+                }
+            }
+            for message in &out.messages {
+                let record = self
+                    .encode(message, input)
+                    .map_err(|poison| Failure::Input(index, poison))?;
+                records.entry(input.home).or_default().push(record);
+            }
+            calls.extend(out.calls.into_iter().map(|(home, call)| Call {
+                home,
+                trace: input.trace,
+                call,
+            }));
+        }
+        for condemned in &batch.condemned {
+            records
+                .entry(condemned.record.home)
+                .or_default()
+                .push(dead_letter(
+                    H::NAME,
+                    self.codec.topics(),
+                    &condemned.record,
+                    &condemned.poison,
+                ));
+        }
+        let next_offsets = batch.next_offsets();
+        let mut homes = BTreeMap::new();
+        for home in batch.homes() {
+            let records = records.remove(&home).unwrap_or_default();
+            let bytes = stored::to_bytes(&records).map_err(|error| {
+                Fault::Fatal(RunError::Defect(format!(
+                    "outputs cannot be stored: {error}"
+                )))
+            })?;
+            let before = self.owned.get(&home);
+            homes.insert(
+                home,
+                Moved {
+                    next_offset: next_offsets
+                        .get(&home)
+                        .copied()
+                        .or(before.and_then(|owned| owned.next_offset)),
+                    holds_outputs: !self.unacknowledged_bytes(home, &bytes).is_empty(),
+                    records,
+                    bytes,
+                },
+            );
+        }
+        Ok(Prepared { homes, calls })
+    }
+
+    fn encode(&self, message: &Message, input: &Input<H::Answer>) -> Result<StoredRecord, Poison> {
+        let payload = self.codec.encode(message).map_err(|error| Poison {
+            code: ErrorCode::ContractViolated,
+            detail: format!(
+                "handling it would publish a {} that cannot be encoded: {error}",
+                message.record_type().full_name()
+            ),
+        })?;
+        if payload.len() > self.settings.max_message_bytes {
+            return Err(Poison {
+                code: ErrorCode::RecordTooLarge,
+                detail: format!(
+                    "handling it would publish a {} of {} bytes; the limit is {}",
+                    message.record_type().full_name(),
+                    payload.len(),
+                    self.settings.max_message_bytes
+                ),
+            });
+        }
+        Ok(StoredRecord {
+            topic: topic_name(&self.codec, message.record_type().topic()).to_owned(),
+            key: Some(message.key().into_bytes()),
+            payload: Some(payload),
+            headers: headers(message, &self.source, input.now, &input.trace)
+                .into_iter()
+                .map(|(name, value)| StoredHeader {
+                    name,
+                    value: Some(value),
+                })
+                .collect(),
+        })
+    }
+
+    /// What the row of a home must hold: its unacknowledged outputs and these.
+    fn unacknowledged_bytes(&self, home: Home, new: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(owned) = self.owned.get(&home) {
+            for (group, stored) in &owned.outputs {
+                if !group.is_acknowledged() {
+                    bytes.extend_from_slice(stored);
+                }
+            }
+        }
+        bytes.extend_from_slice(new);
+        bytes
+    }
+
+    /// After the commit: publishes, calls, and remembers where the rows stand.
+    async fn finish(
+        &mut self,
+        batch: &mut Batch<H::Answer>,
+        prepared: Prepared<H::Call>,
+    ) -> Result<(), Fault> {
+        for (home, moved) in prepared.homes {
+            let group = if moved.records.is_empty() {
+                None
+            } else {
+                Some(self.publisher.publish(&moved.records).await?)
+            };
+            let Some(owned) = self.owned.get_mut(&home) else {
+                continue;
+            };
+            owned.forget_acknowledged();
+            owned
+                .outputs
+                .extend(group.map(|group| (group, moved.bytes)));
+            owned.row_holds_outputs = moved.holds_outputs;
+            owned.stamp.revision += 1;
+            owned.next_offset = moved.next_offset;
+            owned.written = Instant::now();
+            let mut by_topic: BTreeMap<&str, u64> = BTreeMap::new();
+            for record in &moved.records {
+                *by_topic.entry(record.topic.as_str()).or_default() += 1;
+            }
+            for (topic, count) in by_topic {
+                measure::outputs(topic, count);
+            }
+        }
+        for call in prepared.calls {
+            self.calls.make(call);
+        }
+        let now_ms = Timestamp::now().as_millisecond();
+        for (input, item) in batch.inputs.iter().zip(&mut batch.items) {
+            let kind = kind_of(&input.body);
+            measure::input(kind, "handled");
+            if let Origin::Record(record) = &item.origin
+                && let Some(sent_ms) = record.timestamp_ms
+            {
+                let age = u64::try_from(now_ms - sent_ms).unwrap_or(0);
+                measure::message_age(kind, Duration::from_millis(age));
+            }
+            let cart = match &input.body {
+                Body::Message(message) => message.cart_id().map(|cart| cart.to_string()),
+                Body::Timer(_) | Body::Answer(_) => None,
+            };
+            item.span.end(cart, None);
+        }
+        for condemned in &mut batch.condemned {
+            let topic = topic_name(&self.codec, condemned.record.home.topic);
+            let (code, detail) = (condemned.poison.code.as_str(), &condemned.poison.detail);
+            measure::dead_letter(topic, code);
+            tracing::error!(
+                code, detail, topic,
+                partition = condemned.record.home.partition,
+                offset = condemned.record.offset,
+                trace_id = %condemned.span.context,
+                "a record could not be handled; it is on {} with its bytes unchanged",
+                self.codec.topics().dlq(condemned.record.home.topic),
+            );
+            condemned.span.end(None, Some(detail));
+        }
+        Ok(())
+    }
+
+    /// Whether a batch whose commit was not answered has been committed. The
+    /// lock waits for the former connection's transaction to end either way.
+    async fn was_committed(&mut self, prepared: &Prepared<H::Call>) -> Result<bool, Fault> {
+        let lock = progress::lock(prepared.homes.keys().copied());
+        let rows = self.retrying(vec![&lock]).await?;
+        let stamps = progress::stamps(rows.first().map_or(&[], Vec::as_slice))?;
+        // All rows of a batch move together: one tells for all.
+        let Some(home) = prepared.homes.keys().next() else {
+            return Ok(false);
+        };
+        match (
+            self.owned.get(home).map(|owned| owned.stamp),
+            stamps.get(home),
+        ) {
+            (Some(ours), Some(found)) if found.epoch == ours.epoch => {
+                Ok(found.revision > ours.revision)
+            }
+            (ours, found) => Err(Fault::Fenced(format!(
+                "{home} has another owner now: the row has {found:?}, this instance {ours:?}"
+            ))),
+        }
+    }
+
+    async fn roll_back(&mut self) {
+        if let Some(session) = &self.session
+            && session.rollback().await.is_err()
+        {
+            self.session = None;
+        }
+    }
+
+    fn session(&self) -> Result<&crate::session::Session, Fault> {
+        self.session
+            .as_ref()
+            .ok_or_else(|| Fault::Transient("the database connection is gone".into()))
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

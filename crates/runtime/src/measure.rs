@@ -1,0 +1,84 @@
+//! The runtime's metrics: names, units, and where they are recorded. Rate,
+//! errors and duration are by message type; label values are bounded.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// Names and units, for `/metrics`.
+pub(crate) fn describe() {
+    describe_counter!(
+        "saga_inputs_total",
+        "Inputs handled, by type (a record's name, timer or answer) and outcome (handled, refused)"
+    );
+    describe_histogram!(
+        "saga_message_age_seconds",
+        "From a record's timestamp to the commit of the batch that handled it, by type"
+    );
+    describe_histogram!("saga_batch_inputs", "Inputs in a committed batch");
+    describe_histogram!(
+        "saga_batch_seconds",
+        "Duration of a batch: reads, handling, writes, commit"
+    );
+    describe_counter!("saga_outputs_total", "Messages published, by topic");
+    describe_gauge!(
+        "saga_outputs_unacknowledged",
+        "Messages published and not acknowledged by Kafka"
+    );
+    describe_counter!(
+        "saga_dead_letters_total",
+        "Records sent to a dead-letter topic, by topic and error code"
+    );
+    describe_gauge!(
+        "saga_consumer_lag_records",
+        "Records not yet handled, by topic and partition"
+    );
+    describe_counter!("saga_timers_fired_total", "Timers fired");
+    describe_counter!("saga_faults_total", "Faults of the surroundings, by kind");
+    describe_counter!(
+        "saga_calls_deferred_total",
+        "Calls left to their timers because the pool was full"
+    );
+    describe_counter!(
+        "saga_inputs_dropped_total",
+        "Timers and answers that could not be handled"
+    );
+    describe_gauge!("saga_partitions_owned", "Partitions owned by this instance");
+}
+
+pub(crate) fn input(kind: &'static str, outcome: &'static str) {
+    counter!("saga_inputs_total", "type" => kind, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn message_age(kind: &'static str, age: Duration) {
+    histogram!("saga_message_age_seconds", "type" => kind).record(age);
+}
+
+pub(crate) fn batch(inputs: usize, took: Duration) {
+    histogram!("saga_batch_inputs").record(inputs as f64);
+    histogram!("saga_batch_seconds").record(took);
+}
+
+pub(crate) fn outputs(topic: &str, records: u64) {
+    counter!("saga_outputs_total", "topic" => topic.to_owned()).increment(records);
+}
+
+pub(crate) fn unacknowledged(records: usize) {
+    gauge!("saga_outputs_unacknowledged").set(records as f64);
+}
+
+pub(crate) fn dead_letter(topic: &str, code: &'static str) {
+    counter!("saga_dead_letters_total", "topic" => topic.to_owned(), "code" => code).increment(1);
+}
+
+pub(crate) fn fault(kind: &'static str) {
+    counter!("saga_faults_total", "kind" => kind).increment(1);
+}
+
+pub(crate) fn timers(fired: usize) {
+    counter!("saga_timers_fired_total").increment(fired as u64);
+}
+
+pub(crate) fn partitions(owned: usize) {
+    gauge!("saga_partitions_owned").set(owned as f64);
+}

@@ -1,0 +1,138 @@
+//! The rows of the table `progress`: inbox, outbox and fence of one partition.
+
+use std::collections::BTreeMap;
+
+use contracts::Topic;
+use tokio_postgres::Row;
+
+use crate::fault::Fault;
+use crate::{Home, RunError, Sql};
+
+/// The runtime's own migrations, by name and text, to be run in this order
+/// beside those of the service.
+pub const MIGRATIONS: &[(&str, &str)] = &[(
+    "V1__progress",
+    include_str!("../migrations/V1__progress.sql"),
+)];
+
+/// Takes partitions over: a new epoch fences every former owner.
+const CLAIM: &str = "
+INSERT INTO progress AS p (topic, partition)
+SELECT u.topic, u.partition FROM unnest($1::text[], $2::int4[]) AS u (topic, partition) ORDER BY 1, 2
+ON CONFLICT (topic, partition) DO UPDATE SET epoch = p.epoch + 1
+RETURNING p.topic, p.partition, p.epoch, p.revision, p.next_offset, p.outputs";
+
+/// Locks the rows of a batch.
+const LOCK: &str = "
+SELECT p.topic, p.partition, p.epoch, p.revision
+FROM progress p JOIN unnest($1::text[], $2::int4[]) AS u (topic, partition)
+  ON p.topic = u.topic AND p.partition = u.partition
+ORDER BY p.topic, p.partition FOR UPDATE OF p";
+
+/// Moves the rows that [`LOCK`] holds.
+const ADVANCE: &str = "
+UPDATE progress p
+SET revision = p.revision + 1, next_offset = u.next_offset, outputs = u.outputs, updated_at = now()
+FROM unnest($1::text[], $2::int4[], $3::int8[], $4::bytea[]) AS u (topic, partition, next_offset, outputs)
+WHERE p.topic = u.topic AND p.partition = u.partition";
+
+/// Every text above, to be prepared.
+pub(crate) const STATEMENTS: &[&str] = &[CLAIM, LOCK, ADVANCE];
+
+/// A row as its new owner finds it.
+pub(crate) struct Claimed {
+    pub(crate) home: Home,
+    pub(crate) stamp: Stamp,
+    /// `None` where nothing was read yet.
+    pub(crate) next_offset: Option<i64>,
+    /// Messages of the former owner that may not be on Kafka yet.
+    pub(crate) outputs: Vec<u8>,
+}
+
+/// What a row is compared by: who owns it, and how often it was moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) epoch: i64,
+    pub(crate) revision: i64,
+}
+
+/// How a batch moves a row.
+pub(crate) struct Advance {
+    pub(crate) home: Home,
+    pub(crate) next_offset: Option<i64>,
+    pub(crate) outputs: Vec<u8>,
+}
+
+fn columns(homes: impl Iterator<Item = Home>) -> (Vec<&'static str>, Vec<i32>) {
+    homes
+        .map(|home| (home.topic.name(), home.partition))
+        .unzip()
+}
+
+pub(crate) fn claim(homes: &[Home]) -> Sql {
+    let (topics, partitions) = columns(homes.iter().copied());
+    Sql::new(CLAIM, vec![Box::new(topics), Box::new(partitions)])
+}
+
+pub(crate) fn lock(homes: impl Iterator<Item = Home>) -> Sql {
+    let (topics, partitions) = columns(homes);
+    Sql::new(LOCK, vec![Box::new(topics), Box::new(partitions)])
+}
+
+pub(crate) fn advance(rows: Vec<Advance>) -> Sql {
+    let (topics, partitions) = columns(rows.iter().map(|row| row.home));
+    let next_offsets: Vec<Option<i64>> = rows.iter().map(|row| row.next_offset).collect();
+    let outputs: Vec<Vec<u8>> = rows.into_iter().map(|row| row.outputs).collect();
+    Sql::new(
+        ADVANCE,
+        vec![
+            Box::new(topics),
+            Box::new(partitions),
+            Box::new(next_offsets),
+            Box::new(outputs),
+        ],
+    )
+}
+
+fn home(row: &Row) -> Result<Home, Fault> {
+    let name: &str = row.try_get("topic")?;
+    let topic = Topic::ALL
+        .iter()
+        .copied()
+        .find(|topic| topic.name() == name)
+        .ok_or_else(|| {
+            Fault::Fatal(RunError::Defect(format!(
+                "the table progress names a topic that this binary does not know: {name}"
+            )))
+        })?;
+    Ok(Home {
+        topic,
+        partition: row.try_get("partition")?,
+    })
+}
+
+fn stamp(row: &Row) -> Result<Stamp, Fault> {
+    Ok(Stamp {
+        epoch: row.try_get("epoch")?,
+        revision: row.try_get("revision")?,
+    })
+}
+
+pub(crate) fn claimed(rows: &[Row]) -> Result<Vec<Claimed>, Fault> {
+    rows.iter()
+        .map(|row| {
+            Ok(Claimed {
+                home: home(row)?,
+                stamp: stamp(row)?,
+                next_offset: row.try_get("next_offset")?,
+                outputs: row.try_get("outputs")?,
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn stamps(rows: &[Row]) -> Result<BTreeMap<Home, Stamp>, Fault> {
+    rows.iter()
+        .map(|row| Ok((home(row)?, stamp(row)?)))
+        .collect()
+}

@@ -1,0 +1,140 @@
+//! One database connection with prepared, pipelined statements.
+//!
+//! All statements of a trip are sent before the first answer is awaited. That
+//! needs every statement to be prepared beforehand: preparing one in between
+//! would let a `COMMIT` overtake it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{Either, try_join_all};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row, Statement};
+
+use crate::Sql;
+use crate::fault::Fault;
+
+/// Opens connections; it holds the address, the credentials and the TLS set-up,
+/// and drives each connection on a task of its own.
+pub type Connector = Arc<
+    dyn Fn() -> Pin<Box<dyn Future<Output = Result<Client, tokio_postgres::Error>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// A connector without TLS.
+pub fn connector_without_tls(config: tokio_postgres::Config) -> Connector {
+    Arc::new(move || {
+        let config = config.clone();
+        Box::pin(async move {
+            let (client, connection) = config.connect(NoTls).await?;
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a database connection ended");
+                }
+            });
+            Ok(client)
+        })
+    })
+}
+
+/// A step of a trip.
+pub(crate) enum Step<'a> {
+    /// `BEGIN`, `COMMIT` and the like.
+    Plain(&'static str),
+    /// A prepared statement.
+    Sql(&'a Sql),
+}
+
+/// A connection whose statements are all prepared.
+pub(crate) struct Session {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+    limit: Duration,
+}
+
+impl Session {
+    /// Connects and prepares `texts`. `limit` bounds this and every later trip.
+    pub(crate) async fn open(
+        connector: &Connector,
+        texts: impl Iterator<Item = &'static str>,
+        limit: Duration,
+    ) -> Result<Self, Fault> {
+        let open = async {
+            let client = connector().await?;
+            // A stopped process must not hold its row locks for long.
+            client
+                .batch_execute(&format!(
+                    "SET idle_in_transaction_session_timeout = {0}; SET statement_timeout = {0}; SET lock_timeout = {0}",
+                    limit.as_millis()
+                ))
+                .await?;
+            let texts: Vec<_> = texts.collect();
+            let prepared = try_join_all(texts.iter().map(|text| client.prepare(text))).await?;
+            Ok::<_, tokio_postgres::Error>(Self {
+                statements: texts.into_iter().zip(prepared).collect(),
+                client,
+                limit,
+            })
+        };
+        match tokio::time::timeout(limit, open).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(Fault::Transient(format!(
+                "the database did not accept a connection within {limit:?}"
+            ))),
+        }
+    }
+
+    /// Sends all steps at once and returns the rows of the prepared ones.
+    pub(crate) async fn trip(&self, steps: Vec<Step<'_>>) -> Result<Vec<Vec<Row>>, Fault> {
+        // `try_join_all` polls its futures in order, and each is sent by its
+        // first poll; above 30 futures it would make no such promise.
+        debug_assert!(steps.len() <= 30, "a trip of {} steps", steps.len());
+        let mut sent = Vec::with_capacity(steps.len());
+        for step in &steps {
+            sent.push(match step {
+                Step::Plain(text) => {
+                    Either::Left(async { self.client.batch_execute(text).await.map(|()| None) })
+                }
+                Step::Sql(sql) => {
+                    let statement = self.statements.get(sql.text).ok_or_else(|| {
+                        Fault::Fatal(crate::RunError::Defect(format!(
+                            "a statement is not listed in STATEMENTS: {}",
+                            sql.text
+                        )))
+                    })?;
+                    let params: Vec<&(dyn ToSql + Sync)> = sql
+                        .params
+                        .iter()
+                        .map(|param| param.as_ref() as &(dyn ToSql + Sync))
+                        .collect();
+                    Either::Right(
+                        async move { self.client.query(statement, &params).await.map(Some) },
+                    )
+                }
+            });
+        }
+        match tokio::time::timeout(self.limit, try_join_all(sent)).await {
+            Ok(Ok(rows)) => Ok(rows.into_iter().flatten().collect()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Fault::Transient(format!(
+                "the database did not answer within {:?}",
+                self.limit
+            ))),
+        }
+    }
+
+    /// Ends a transaction that failed. The connection is unusable where this
+    /// fails too.
+    pub(crate) async fn rollback(&self) -> Result<(), Fault> {
+        self.trip(vec![Step::Plain("ROLLBACK")]).await.map(|_| ())
+    }
+
+    /// Whether the connection is known to be gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+}

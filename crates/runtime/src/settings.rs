@@ -1,0 +1,114 @@
+//! The limits and addresses of a running service. Every limit has a unit in its
+//! name; the defaults suit a small production installation.
+
+use std::time::Duration;
+
+/// How to reach Kafka.
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    /// `host:port`, comma-separated.
+    pub bootstrap_servers: String,
+    /// The consumer group; instances of one service share it.
+    pub group_id: String,
+    /// Appears in broker logs and quotas.
+    pub client_id: String,
+    /// Further librdkafka properties for both clients, such as `security.protocol`.
+    pub properties: Vec<(String, String)>,
+}
+
+/// Everything the runtime can be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How to reach Kafka.
+    pub kafka: KafkaSettings,
+    /// Most inputs in one batch.
+    pub max_batch_records: usize,
+    /// Messages published but not yet acknowledged; at the limit no new batch is
+    /// started.
+    pub max_unacknowledged_records: usize,
+    /// Largest encoded message that is published; an input whose output is
+    /// larger is poison.
+    pub max_message_bytes: usize,
+    /// How often due timers are looked up.
+    pub timer_tick: Duration,
+    /// How long a partition is quiet before its acknowledged outputs are cleared
+    /// from its progress row.
+    pub settle_after: Duration,
+    /// How often Kafka is told the offsets reached. They only serve lag monitors.
+    pub offset_commit_interval: Duration,
+    /// Calls to the outside that run at once.
+    pub max_calls_running: usize,
+    /// Calls to the outside that wait; more are left to their timers.
+    pub max_calls_waiting: usize,
+    /// Limit of one trip to the database.
+    pub database_timeout: Duration,
+    /// First pause after a transient fault; it doubles up to `backoff_max`.
+    pub backoff_first: Duration,
+    /// Longest pause after a transient fault.
+    pub backoff_max: Duration,
+    /// Limit of finishing the batch in hand and its acknowledgements when
+    /// stopping or giving a partition up.
+    pub drain_timeout: Duration,
+    /// Kafka's session time-out: how soon a dead instance's partitions move.
+    pub session_timeout: Duration,
+    /// Records that the consumer holds ready, in bytes.
+    pub prefetch_bytes: usize,
+    /// Whether a span is exported for each message handled.
+    pub export_traces: bool,
+}
+
+impl Settings {
+    /// The defaults, for this Kafka.
+    pub fn new(kafka: KafkaSettings) -> Self {
+        Self {
+            kafka,
+            max_batch_records: 1_000,
+            max_unacknowledged_records: 20_000,
+            max_message_bytes: 1_000_000,
+            timer_tick: Duration::from_millis(200),
+            settle_after: Duration::from_secs(1),
+            offset_commit_interval: Duration::from_secs(1),
+            max_calls_running: 64,
+            max_calls_waiting: 10_000,
+            database_timeout: Duration::from_secs(30),
+            backoff_first: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(5),
+            session_timeout: Duration::from_secs(10),
+            prefetch_bytes: 8 * 1024 * 1024,
+            export_traces: false,
+        }
+    }
+}
+
+/// Exponential back-off with jitter, between the two limits of [`Settings`].
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    first: Duration,
+    max: Duration,
+    tries: u32,
+}
+
+impl Backoff {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            first: settings.backoff_first,
+            max: settings.backoff_max,
+            tries: 0,
+        }
+    }
+
+    /// The next pause: doubled each time, between half and the whole of it.
+    pub(crate) fn next(&mut self) -> Duration {
+        let whole = self
+            .first
+            .saturating_mul(1 << self.tries.min(16))
+            .min(self.max);
+        self.tries = self.tries.saturating_add(1);
+        whole.mul_f64(rand::random_range(0.5..=1.0))
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
