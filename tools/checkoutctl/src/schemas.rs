@@ -1,0 +1,131 @@
+//! Registers the schemas and their compatibility rule, and tells what is
+//! missing.
+
+use std::fmt;
+
+use anyhow::Context;
+use contracts::{RecordType, Registry, RegistryConfig, RegistryError, TopicNames};
+
+/// The rule of every subject: a new schema can read what every earlier one
+/// wrote, and every earlier one can read what the new one writes.
+pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Subjects that got this build's schema, with its id.
+    pub registered: Vec<(String, u32)>,
+    /// Subjects that had it before, with its id.
+    pub existing: Vec<(String, u32)>,
+    /// Subjects whose compatibility rule was set.
+    pub compatibility_set: Vec<String>,
+}
+
+/// Why a subject is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The subject.
+    pub subject: String,
+    /// What is wrong with it.
+    pub kind: ProblemKind,
+}
+
+/// What can be wrong with a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// It does not exist.
+    Missing,
+    /// It exists, and no version of it is this build's schema.
+    Different,
+    /// Its compatibility rule is another one, or the registry's own.
+    Compatibility(Option<String>),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = &self.subject;
+        match &self.kind {
+            ProblemKind::Missing => write!(f, "{subject}: not registered"),
+            ProblemKind::Different => {
+                write!(f, "{subject}: no version is this build's schema")
+            }
+            ProblemKind::Compatibility(Some(level)) => {
+                write!(
+                    f,
+                    "{subject}: compatibility is {level}, not {COMPATIBILITY}"
+                )
+            }
+            ProblemKind::Compatibility(None) => {
+                write!(
+                    f,
+                    "{subject}: compatibility is not set, should be {COMPATIBILITY}"
+                )
+            }
+        }
+    }
+}
+
+/// Registers the schema of every record under its subject and sets the
+/// subject's compatibility rule. What is there already is left alone.
+///
+/// # Errors
+/// When the registry does not answer, or refuses a schema because it is not
+/// compatible with an earlier one. What was done until then stays, and the
+/// call can be repeated.
+pub async fn apply(config: &RegistryConfig, names: &TopicNames) -> anyhow::Result<Report> {
+    let registry = Registry::new(config)?;
+    let mut report = Report::default();
+    for record in RecordType::ALL.iter().copied() {
+        let subject = names.subject(record);
+        let schema = record.schema_json();
+        match registry.find(&subject, schema).await? {
+            Some(id) => report.existing.push((subject.clone(), id)),
+            None => {
+                let id = registry
+                    .register(&subject, schema)
+                    .await
+                    .with_context(|| format!("schema of subject {subject}"))?;
+                report.registered.push((subject.clone(), id));
+            }
+        }
+        if registry.compatibility(&subject).await?.as_deref() != Some(COMPATIBILITY) {
+            registry
+                .set_compatibility(&subject, COMPATIBILITY)
+                .await
+                .with_context(|| format!("compatibility of subject {subject}"))?;
+            report.compatibility_set.push(subject);
+        }
+    }
+    Ok(report)
+}
+
+/// Compares the registry with this build's schemas; changes nothing. No
+/// problems means that every service can start.
+///
+/// # Errors
+/// When the registry does not answer.
+pub async fn check(
+    config: &RegistryConfig,
+    names: &TopicNames,
+) -> Result<Vec<Problem>, RegistryError> {
+    let registry = Registry::new(config)?;
+    let mut problems = Vec::new();
+    for record in RecordType::ALL.iter().copied() {
+        let subject = names.subject(record);
+        let kind = if registry
+            .find(&subject, record.schema_json())
+            .await?
+            .is_none()
+        {
+            Some(match registry.latest(&subject).await? {
+                None => ProblemKind::Missing,
+                Some(_) => ProblemKind::Different,
+            })
+        } else {
+            let level = registry.compatibility(&subject).await?;
+            (level.as_deref() != Some(COMPATIBILITY)).then_some(ProblemKind::Compatibility(level))
+        };
+        problems.extend(kind.map(|kind| Problem { subject, kind }));
+    }
+    Ok(problems)
+}
