@@ -1,1 +1,35 @@
-//! Skeleton.
+//! What every service binary of the checkout saga shares: configuration, logs,
+//! metrics, traces, health, HTTP, migrations, start and shutdown.
+//!
+//! A binary parses its flags, among them [`CommonArgs`], and calls [`run`] with
+//! what is its own: a handler, HTTP routes and queries for gauges, bundled as
+//! an [`App`].
+//!
+//! - [`args`](CommonArgs): flags and environment, and their validation.
+//! - `app`: the life of a service, from start to graceful stop.
+//! - `start`: waiting for the database, the registry and the broker.
+//! - `check`: `--check-config`.
+//! - `database`, `http`, `logs`, `metrics`, `traces`, `gauges`: one part each.
+
+mod api;
+mod app;
+mod args;
+mod check;
+mod database;
+mod gauges;
+mod http;
+mod listener;
+mod logs;
+mod measures;
+mod readiness;
+mod signals;
+mod start;
+mod traces;
+
+pub use api::{ApiError, query_rows};
+pub use app::{App, run};
+pub use args::{
+    CommonArgs, DatabaseArgs, HttpArgs, KafkaArgs, LimitArgs, LogArgs, LogFormat, RegistryArgs,
+    TelemetryArgs,
+};
+pub use gauges::GaugeQuery;

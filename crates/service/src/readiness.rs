@@ -1,0 +1,106 @@
+//! What a service waits for before it is ready.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use runtime::Health;
+use serde::Serialize;
+
+/// Shared between the start, which sets it, and `/readyz`, which shows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Readiness(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    migrated: AtomicBool,
+    schemas: AtomicBool,
+    stopping: AtomicBool,
+    health: Health,
+}
+
+/// The body of `/readyz`: each part with `ok` or what is missing.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    /// Whether all parts are.
+    pub(crate) ready: bool,
+    database: &'static str,
+    schemas: &'static str,
+    broker: &'static str,
+    /// Partitions that this instance handles.
+    partitions: usize,
+    /// Whether the service was told to stop.
+    stopping: bool,
+}
+
+impl Readiness {
+    pub(crate) fn new(health: Health) -> Self {
+        Self(Arc::new(Flags {
+            health,
+            ..Flags::default()
+        }))
+    }
+
+    /// The database was reached and its tables are up to date.
+    pub(crate) fn set_migrated(&self) {
+        self.0.migrated.store(true, Ordering::Relaxed);
+    }
+
+    /// The id of every schema written is known.
+    pub(crate) fn set_schemas(&self) {
+        self.0.schemas.store(true, Ordering::Relaxed);
+    }
+
+    /// The service stops; it takes no new work.
+    pub(crate) fn set_stopping(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The state now.
+    pub(crate) fn report(&self) -> Report {
+        let health = self.0.health.report();
+        let migrated = self.0.migrated.load(Ordering::Relaxed);
+        let schemas = self.0.schemas.load(Ordering::Relaxed);
+        let stopping = self.0.stopping.load(Ordering::Relaxed);
+        Report {
+            ready: migrated && schemas && health.is_ready() && !stopping,
+            database: match (migrated, health.database) {
+                (true, true) => "ok",
+                (true, false) => "the message loop has no connection",
+                (false, _) => "not reached or not migrated yet",
+            },
+            schemas: if schemas {
+                "ok"
+            } else {
+                "schema ids not resolved yet"
+            },
+            broker: if health.group {
+                "ok"
+            } else {
+                "not yet a member of the consumer group with its share of the partitions"
+            },
+            partitions: health.partitions,
+            stopping,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_ready_only_when_every_part_is() {
+        let readiness = Readiness::new(Health::new());
+        let report = readiness.report();
+        assert!(!report.ready);
+        assert_eq!(report.schemas, "schema ids not resolved yet");
+        readiness.set_schemas();
+        readiness.set_migrated();
+        let report = readiness.report();
+        assert_eq!(report.schemas, "ok");
+        // The runtime has not joined yet.
+        assert!(!report.ready);
+        assert!(report.broker.contains("group"), "{}", report.broker);
+    }
+}
