@@ -33,6 +33,7 @@ mod publisher;
 mod session;
 mod settings;
 mod stored;
+mod topics;
 mod trace;
 mod worker;
 
@@ -42,4 +43,5 @@ pub use health::{Health, HealthReport};
 pub use progress::MIGRATIONS;
 pub use session::{Connector, connector_without_tls};
 pub use settings::{KafkaSettings, Settings};
+pub use topics::missing_topics;
 pub use worker::run;
