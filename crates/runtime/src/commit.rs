@@ -213,7 +213,7 @@ impl<H: Handler> Worker<H> {
 
     async fn transact(
         &mut self,
-        batch: &Batch<H::Answer>,
+        batch: &mut Batch<H::Answer>,
     ) -> Result<Prepared<H::Call>, Failure<H::Call>> {
         let mut state = self.read(batch).await?;
         let prepared = self.handle(batch, &mut state)?;
@@ -273,14 +273,16 @@ impl<H: Handler> Worker<H> {
         Ok(Some(self.handler.state(&batch.inputs, rows.collect())?))
     }
 
-    /// Lets the handler work, and encodes what it sends.
+    /// Lets the handler work, and encodes what it sends. Inputs that it refuses
+    /// are taken out; the state is as if they had not been there.
     fn handle(
         &self,
-        batch: &Batch<H::Answer>,
+        batch: &mut Batch<H::Answer>,
         state: &mut Option<H::State>,
     ) -> Result<Prepared<H::Call>, Failure<H::Call>> {
         let mut records: BTreeMap<Home, Vec<StoredRecord>> = BTreeMap::new();
         let mut calls = Vec::new();
+        let mut refused = Vec::new();
         for (index, input) in batch.inputs.iter().enumerate() {
             let Some(state) = state.as_mut() else { break };
             let mut out = Outbox::default();
@@ -289,7 +291,10 @@ impl<H: Handler> Worker<H> {
             }));
             match handled {
                 Ok(Ok(())) => {}
-                Ok(Err(poison)) => return Err(Failure::Input(index, poison)),
+                Ok(Err(poison)) => {
+                    refused.push((index, poison));
+                    continue;
+                }
                 Err(panic) => {
                     let detail = format!("the handler panicked: {}", panic_text(panic.as_ref()));
                     let poison = Poison {
@@ -310,6 +315,9 @@ impl<H: Handler> Worker<H> {
                 trace: input.trace,
                 call,
             }));
+        }
+        for (index, poison) in refused.into_iter().rev() {
+            batch.condemn(index, poison);
         }
         for condemned in &batch.condemned {
             records
