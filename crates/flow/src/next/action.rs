@@ -1,0 +1,133 @@
+//! The straight path: one step after the other, and how it is left.
+
+use contracts::messages::FailureReason;
+
+use super::Turn;
+use crate::{
+    events,
+    input::{ReplyKind, StepReply},
+    outcome::{Ignored, Outcome},
+    saga::{Failure, MissingItem, State, Waiting},
+    step::Step,
+    text::{clean, clean_to},
+};
+
+/// Products that a failure names, at most; a cart has no more.
+const MAX_MISSING_ITEMS: usize = 500;
+
+impl Turn<'_> {
+    /// Takes a step.
+    pub(super) fn begin(&mut self, step: Step, begun: Outcome) -> Outcome {
+        let definition = step.definition();
+        let Some(command) = (definition.command.build)(&self.saga) else {
+            return self.cannot_build(step);
+        };
+        self.messages.push(command);
+        let waiting = self.first_wait(definition, definition.command.record);
+        self.enter(State::InProgress(waiting));
+        begun
+    }
+
+    /// An answer of this attempt, while a step's action is out.
+    pub(super) fn action_answered(&mut self, waiting: Waiting, reply: &StepReply) -> Outcome {
+        if reply.step != waiting.step {
+            return Outcome::Ignored(Ignored::NotAwaited);
+        }
+        match &reply.kind {
+            ReplyKind::Done { handle } => {
+                self.remember(reply.step, *handle);
+                match reply.step.following() {
+                    Some(step) => self.begin(step, Outcome::StepDone(reply.step)),
+                    None => self.complete(reply.step),
+                }
+            }
+            ReplyKind::Refused { reason, refusal } => {
+                self.saga.progress.failure = Some(Failure {
+                    reason: *reason,
+                    detail: clean(&refusal.detail),
+                    missing: bounded(&refusal.missing),
+                });
+                match reply.step.preceding() {
+                    Some(step) => {
+                        self.undo(step, State::Compensating);
+                        Outcome::StepRefused(reply.step, *reason)
+                    }
+                    None => self.fail(),
+                }
+            }
+            ReplyKind::Undone => Outcome::Ignored(Ignored::NotAwaited),
+        }
+    }
+
+    /// The action's answer did not come in time.
+    pub(super) fn action_unanswered(&mut self, waiting: Waiting) -> Outcome {
+        let definition = waiting.step.definition();
+        if waiting.tries >= self.rules.tries(definition) {
+            let detail = format!(
+                "{} was not answered in time",
+                definition.command.record.name()
+            );
+            return self.doubt(waiting.step, FailureReason::TimedOut, detail);
+        }
+        self.resend_action(waiting, waiting.tries.saturating_add(1))
+    }
+
+    /// Sends the action's command again, for the `tries`th time.
+    pub(super) fn resend_action(&mut self, waiting: Waiting, tries: u32) -> Outcome {
+        let definition = waiting.step.definition();
+        let Some(command) = (definition.command.build)(&self.saga) else {
+            return self.cannot_build(waiting.step);
+        };
+        self.messages.push(command);
+        let waiting = self.next_wait(waiting, definition.command.record, tries);
+        self.wait_on(State::InProgress(waiting));
+        Outcome::CommandResent(waiting.step)
+    }
+
+    /// Gives up a step of which it is not known whether it was done: it is
+    /// undone in any case, and the steps before it after that.
+    pub(super) fn doubt(&mut self, step: Step, reason: FailureReason, detail: String) -> Outcome {
+        self.saga.progress.failure = Some(Failure {
+            reason,
+            detail,
+            missing: Vec::new(),
+        });
+        self.undo(step, State::InDoubt);
+        Outcome::StepInDoubt(step, reason)
+    }
+
+    /// The last step is done.
+    fn complete(&mut self, last: Step) -> Outcome {
+        let Some(announcement) = events::order_created(&self.saga, self.now) else {
+            return self.cannot_build(last);
+        };
+        self.messages.push(announcement);
+        self.enter(State::Completed);
+        Outcome::Completed
+    }
+
+    /// Nothing is held, or was ever asked for.
+    pub(super) fn fail(&mut self) -> Outcome {
+        let failed = events::checkout_failed(&self.saga, self.now);
+        self.messages.push(failed);
+        self.enter(State::Failed);
+        Outcome::Failed(self.saga.failure_reason().unwrap_or(FailureReason::Unknown))
+    }
+
+    fn cannot_build(&mut self, step: Step) -> Outcome {
+        let detail = format!("{step} lacks what an earlier step should have left");
+        self.doubt(step, FailureReason::Unknown, detail)
+    }
+}
+
+/// Product ids come back from the participant and may be anything.
+fn bounded(missing: &[MissingItem]) -> Vec<MissingItem> {
+    missing
+        .iter()
+        .take(MAX_MISSING_ITEMS)
+        .map(|item| MissingItem {
+            product_id: clean_to(&item.product_id, 64),
+            ..*item
+        })
+        .collect()
+}

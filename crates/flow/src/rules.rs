@@ -1,0 +1,161 @@
+//! Limits and waits of the saga; all of them are configuration.
+
+use std::time::Duration;
+
+use contracts::{
+    RecordType,
+    ids::{CheckoutId, GenericUuid},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::step::StepDefinition;
+
+/// The limits and waits that a saga is run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Lines in a cart, at most.
+    pub max_items: usize,
+    /// Distinct checkout requests of one cart that are remembered; further ones
+    /// are rejected.
+    pub max_checkouts_per_cart: usize,
+    /// Sendings of a compensation after which the saga is reported stuck.
+    pub stuck_after_tries: u32,
+    /// Replaces every step's own first wait for a reply.
+    pub first_wait: Option<Duration>,
+    /// Replaces every step's own longest wait for a reply.
+    pub max_wait: Option<Duration>,
+    /// Replaces every step's own number of tries.
+    pub tries: Option<u32>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            max_items: 500,
+            max_checkouts_per_cart: 32,
+            stuck_after_tries: 8,
+            first_wait: None,
+            max_wait: None,
+            tries: None,
+        }
+    }
+}
+
+impl Rules {
+    /// How often a step's command is sent before the step is in doubt.
+    pub fn tries(&self, definition: &StepDefinition) -> u32 {
+        self.tries.unwrap_or(definition.retry.tries)
+    }
+
+    /// How long to wait after a command was sent for the `tries`th time.
+    ///
+    /// Doubles with each try up to the longest wait. On top comes a jitter of up
+    /// to a quarter, which is a function of the arguments: sagas that began
+    /// together do not resend together, and a repeated transition gives the same.
+    pub fn wait(
+        &self,
+        definition: &StepDefinition,
+        checkout: CheckoutId,
+        command: RecordType,
+        tries: u32,
+    ) -> Duration {
+        let first = self.first_wait.unwrap_or(definition.deadline.first);
+        let max = self.max_wait.unwrap_or(definition.deadline.max);
+        let doublings = tries.saturating_sub(1).min(31);
+        let wait = first.saturating_mul(1 << doublings).min(max);
+        let jitter = u32::from(hash(checkout, command, tries));
+        wait.saturating_add((wait / 4).saturating_mul(jitter) / u32::from(u8::MAX))
+    }
+}
+
+/// The time a wait after `now`; the end of time where that is beyond it.
+pub(crate) fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    SignedDuration::try_from(wait)
+        .ok()
+        .and_then(|wait| now.checked_add(wait).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// FNV-1a, folded to a byte: stable across builds, unlike the standard hasher.
+fn hash(checkout: CheckoutId, command: RecordType, tries: u32) -> u8 {
+    let id = checkout.into_untyped_uuid();
+    let hash = id
+        .as_bytes()
+        .iter()
+        .chain(command.full_name().as_bytes())
+        .chain(&tries.to_be_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+    hash.to_be_bytes()
+        .into_iter()
+        .fold(0, |fold, byte| fold ^ byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::ids::GenericUuid;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::step::Step;
+
+    fn wait_ms(rules: &Rules, checkout: u128, tries: u32) -> u128 {
+        let checkout = CheckoutId::from_untyped_uuid(Uuid::from_u128(checkout));
+        rules
+            .wait(
+                Step::FIRST.definition(),
+                checkout,
+                RecordType::ReserveInventory,
+                tries,
+            )
+            .as_millis()
+    }
+
+    #[test]
+    fn a_wait_doubles_up_to_its_limit_and_is_at_most_a_quarter_longer() {
+        let rules = Rules {
+            first_wait: Some(Duration::from_millis(100)),
+            max_wait: Some(Duration::from_millis(1_000)),
+            ..Rules::default()
+        };
+        for (tries, base) in [
+            (1, 100),
+            (2, 200),
+            (3, 400),
+            (4, 800),
+            (5, 1_000),
+            (u32::MAX, 1_000),
+        ] {
+            for checkout in 0..200 {
+                let wait = wait_ms(&rules, checkout, tries);
+                assert!((base..=base + base / 4).contains(&wait), "{tries}: {wait}");
+            }
+        }
+    }
+
+    #[test]
+    fn sagas_that_began_together_do_not_resend_together() {
+        let waits: std::collections::BTreeSet<_> = (0..100)
+            .map(|checkout| wait_ms(&Rules::default(), checkout, 1))
+            .collect();
+        assert!(waits.len() > 50, "{}", waits.len());
+    }
+
+    #[test]
+    fn absurd_waits_end_at_the_end_of_time() {
+        let rules = Rules {
+            first_wait: Some(Duration::MAX),
+            max_wait: Some(Duration::MAX),
+            ..Rules::default()
+        };
+        let checkout = CheckoutId::from_untyped_uuid(Uuid::nil());
+        let wait = rules.wait(
+            Step::FIRST.definition(),
+            checkout,
+            RecordType::ReserveInventory,
+            u32::MAX,
+        );
+        assert_eq!(after(Timestamp::UNIX_EPOCH, wait), Timestamp::MAX);
+    }
+}

@@ -1,0 +1,265 @@
+//! The steps of the saga, their order, and the parts that each must have.
+//!
+//! A step is a [`StepDefinition`] in a file of its own under `steps/`. Every
+//! part is a field without a default, so a step that lacks one does not compile;
+//! a new variant of [`Step`] makes the compiler name the places that must know it.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use contracts::{Message, RecordType, messages::FailureReason};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    saga::{MissingItem, Saga},
+    steps::{inventory, order, payment},
+};
+
+/// A step of the saga. The order of the variants is the order of the actions;
+/// compensations go the other way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Step {
+    /// Stock is reserved.
+    ReserveInventory,
+    /// Money is authorized.
+    AuthorizePayment,
+    /// The order is recorded: the pivot.
+    CreateOrder,
+}
+
+impl Step {
+    /// Every step, in the order of the actions.
+    pub const ALL: &'static [Step] = &[
+        Step::ReserveInventory,
+        Step::AuthorizePayment,
+        Step::CreateOrder,
+    ];
+
+    /// The step that every saga begins with.
+    pub const FIRST: Step = Step::ReserveInventory;
+
+    /// Everything that belongs to the step.
+    pub const fn definition(self) -> &'static StepDefinition {
+        match self {
+            Step::ReserveInventory => &inventory::RESERVE_INVENTORY,
+            Step::AuthorizePayment => &payment::AUTHORIZE_PAYMENT,
+            Step::CreateOrder => &order::CREATE_ORDER,
+        }
+    }
+
+    /// The step whose action follows this one's success; `None` when the
+    /// checkout is then complete.
+    pub const fn following(self) -> Option<Step> {
+        match self {
+            Step::ReserveInventory => Some(Step::AuthorizePayment),
+            Step::AuthorizePayment => Some(Step::CreateOrder),
+            Step::CreateOrder => None,
+        }
+    }
+
+    /// The step to compensate once this one is undone, or was refused; `None`
+    /// when nothing is left to undo.
+    pub const fn preceding(self) -> Option<Step> {
+        match self {
+            Step::ReserveInventory => None,
+            Step::AuthorizePayment => Some(Step::ReserveInventory),
+            Step::CreateOrder => Some(Step::AuthorizePayment),
+        }
+    }
+
+    /// The name in stored sagas, in snapshots and in operators' inputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Step::ReserveInventory => "RESERVE_INVENTORY",
+            Step::AuthorizePayment => "AUTHORIZE_PAYMENT",
+            Step::CreateOrder => "CREATE_ORDER",
+        }
+    }
+}
+
+// The order is told three times, for the compiler's sake; here they agree.
+const _: () = {
+    assert!(Step::ALL[0] as usize == Step::FIRST as usize && Step::FIRST.preceding().is_none());
+    let mut at = 0;
+    while at < Step::ALL.len() {
+        let step = Step::ALL[at];
+        assert!(
+            step as usize == at,
+            "Step::ALL has every variant, in their order"
+        );
+        assert!(
+            step.definition().step as usize == at,
+            "a definition names its own step"
+        );
+        match step.following() {
+            Some(following) => {
+                assert!(
+                    following as usize == at + 1,
+                    "the action of the next step follows"
+                );
+                match following.preceding() {
+                    Some(preceding) => assert!(preceding as usize == at, "undone in reverse order"),
+                    None => panic!("every step but the first has one before it"),
+                }
+            }
+            None => assert!(
+                at + 1 == Step::ALL.len(),
+                "only the last step has none after it"
+            ),
+        }
+        at += 1;
+    }
+};
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no step has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such step; the steps are {}", Step::ALL.iter().map(|step| step.name()).collect::<Vec<_>>().join(", "))]
+pub struct NoSuchStep;
+
+impl FromStr for Step {
+    type Err = NoSuchStep;
+
+    /// Reads a step's [`name`](Step::name), in capital or small letters.
+    fn from_str(text: &str) -> Result<Self, NoSuchStep> {
+        Step::ALL
+            .iter()
+            .copied()
+            .find(|step| step.name().eq_ignore_ascii_case(text.trim()))
+            .ok_or(NoSuchStep)
+    }
+}
+
+/// All that makes a step: how it is done, how it may end, how it is undone and
+/// what the customer sees meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct StepDefinition {
+    /// Which step this is.
+    pub step: Step,
+    /// The participant that carries it out: a namespace of `schemas/`.
+    pub owner: &'static str,
+    /// What asks for it.
+    pub command: Command,
+    /// The reply that says it is done.
+    pub success: SuccessReply,
+    /// The replies that say it was refused, and so holds nothing.
+    pub failures: FailureReplies,
+    /// How often the command is sent before the step is in doubt.
+    pub retry: Retry,
+    /// How long a reply is waited for.
+    pub deadline: Deadline,
+    /// How it is undone.
+    pub compensation: Compensation,
+    /// What the customer sees.
+    pub status: StepStatus,
+}
+
+/// The command of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// Its record.
+    pub record: RecordType,
+    /// Builds it; `None` where the saga lacks something that an earlier step
+    /// should have left. Such a step is treated as in doubt, and compensated.
+    pub build: fn(&Saga) -> Option<Message>,
+}
+
+/// The reply that says a step is done.
+#[derive(Clone, Copy, Debug)]
+pub struct SuccessReply {
+    /// Its record.
+    pub record: RecordType,
+    /// What the participant calls the thing it now holds; later commands and
+    /// the compensation may name it.
+    pub handle: fn(&Message) -> Option<Uuid>,
+}
+
+/// A reply that says a step was refused.
+#[derive(Clone, Copy, Debug)]
+pub struct FailureReply {
+    /// Its record.
+    pub record: RecordType,
+    /// What the checkout fails with.
+    pub reason: FailureReason,
+    /// What the reply tells beyond that; `None` for a message of another record.
+    pub explain: fn(&Message) -> Option<Refusal>,
+}
+
+/// What a refusal tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The refusal in words, for people.
+    pub detail: String,
+    /// The products that were missing.
+    pub missing: Vec<MissingItem>,
+}
+
+/// The failure replies of a step. Every step can be refused, so there is a
+/// first one.
+#[derive(Clone, Copy, Debug)]
+pub struct FailureReplies {
+    /// The first.
+    pub first: FailureReply,
+    /// The others, where there are any.
+    pub others: &'static [FailureReply],
+}
+
+impl FailureReplies {
+    /// The replies.
+    pub fn iter(&self) -> impl Iterator<Item = &FailureReply> {
+        std::iter::once(&self.first).chain(self.others)
+    }
+}
+
+/// How often a command is sent before its step is in doubt.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// Number of sendings, the first one included.
+    pub tries: u32,
+}
+
+/// How long a reply is waited for. Each wait is twice the one before, and up to
+/// a quarter longer by a jitter that depends on the checkout alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// The wait after the first sending.
+    pub first: Duration,
+    /// The longest wait, before jitter.
+    pub max: Duration,
+}
+
+/// How a step is undone. It is retried without end.
+#[derive(Clone, Copy, Debug)]
+pub struct Compensation {
+    /// The record of its command.
+    pub record: RecordType,
+    /// Builds the command. It must be possible whether or not the step's reply
+    /// was ever seen.
+    pub build: fn(&Saga) -> Message,
+    /// The record that acknowledges it.
+    pub acknowledged_by: RecordType,
+}
+
+/// What the customer sees of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct StepStatus {
+    /// While it is done.
+    pub doing: StatusText,
+    /// While it is undone.
+    pub undoing: StatusText,
+}
+
+/// A status shown to the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusText {
+    /// For programs: stable, in capitals.
+    pub code: &'static str,
+    /// For people.
+    pub text: &'static str,
+}

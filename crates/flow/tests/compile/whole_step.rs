@@ -1,0 +1,19 @@
+//! A step with all of its parts.
+
+use flow::{Step, StepDefinition, steps::payment::AUTHORIZE_PAYMENT as LIKE};
+
+const STEP: StepDefinition = StepDefinition {
+    step: LIKE.step,
+    owner: LIKE.owner,
+    command: LIKE.command,
+    success: LIKE.success,
+    failures: LIKE.failures,
+    retry: LIKE.retry,
+    deadline: LIKE.deadline,
+    compensation: LIKE.compensation,
+    status: LIKE.status,
+};
+
+pub(crate) fn main() {
+    assert_eq!(STEP.step, Step::AuthorizePayment);
+}

@@ -1,0 +1,18 @@
+//! A step without its owner.
+
+use flow::{Step, StepDefinition, steps::payment::AUTHORIZE_PAYMENT as LIKE};
+
+const STEP: StepDefinition = StepDefinition {
+    step: LIKE.step,
+    command: LIKE.command,
+    success: LIKE.success,
+    failures: LIKE.failures,
+    retry: LIKE.retry,
+    deadline: LIKE.deadline,
+    compensation: LIKE.compensation,
+    status: LIKE.status,
+};
+
+fn main() {
+    assert_eq!(STEP.step, Step::AuthorizePayment);
+}

@@ -1,0 +1,18 @@
+//! A step without its success.
+
+use flow::{Step, StepDefinition, steps::payment::AUTHORIZE_PAYMENT as LIKE};
+
+const STEP: StepDefinition = StepDefinition {
+    step: LIKE.step,
+    owner: LIKE.owner,
+    command: LIKE.command,
+    failures: LIKE.failures,
+    retry: LIKE.retry,
+    deadline: LIKE.deadline,
+    compensation: LIKE.compensation,
+    status: LIKE.status,
+};
+
+fn main() {
+    assert_eq!(STEP.step, Step::AuthorizePayment);
+}

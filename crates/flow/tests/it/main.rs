@@ -1,0 +1,11 @@
+//! The saga from outside: stories, properties, and what must not compile.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod compile_fail;
+mod page;
+mod participants;
+mod properties;
+mod stories;
+mod story;
+mod validation;

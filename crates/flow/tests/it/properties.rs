@@ -1,0 +1,550 @@
+//! What holds for every sequence of inputs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+};
+
+use contracts::{
+    Message, RecordType,
+    ids::{CheckoutId, CommandId, GenericUuid, ReservationId},
+    messages::{OperationAction, SagaOperation, SagaState},
+};
+use flow::{Cart, Failure, Input, Line, Progress, Rules, Saga, State, Step, Waiting, next};
+use jiff::Timestamp;
+use proptest::{collection::vec, option, prelude::*, sample::select, test_runner::RngSeed};
+use uuid::Uuid;
+
+use crate::{
+    participants::{Participants, step_of},
+    story::{Story, answer, answer_to, checkout, customer_id, expiry, operation, request},
+};
+
+/// The same cases at each run; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` ask for others.
+fn config(cases: u32) -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    ProptestConfig {
+        cases: if env::var_os("PROPTEST_CASES").is_some() {
+            asked.cases
+        } else {
+            cases
+        },
+        rng_seed: match asked.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(0x5a6a),
+            fixed @ RngSeed::Fixed(_) => fixed,
+        },
+        failure_persistence: None,
+        ..asked
+    }
+}
+
+/// One thing that may happen between a cart, its saga and the participants.
+#[derive(Clone, Debug)]
+enum Event {
+    /// The cart is checked out, perhaps again with the same event.
+    CheckedOut(u128),
+    /// A command arrives, any of those under way; perhaps it arrives again later.
+    CommandArrives { which: usize, again: bool },
+    /// A reply arrives likewise.
+    ReplyArrives { which: usize, again: bool },
+    /// A command is lost.
+    CommandLost(usize),
+    /// A reply is lost.
+    ReplyLost(usize),
+    /// The deadline passes.
+    Silence,
+    /// The reservation of a checkout expires.
+    Expires(u128),
+    /// An operator intervenes.
+    Operates(OperationAction),
+}
+
+fn event(actions: &'static [OperationAction]) -> impl Strategy<Value = Event> {
+    let which = 0..6_usize;
+    prop_oneof![
+        3 => (1..5_u128).prop_map(Event::CheckedOut),
+        9 => (which.clone(), any::<bool>())
+            .prop_map(|(which, again)| Event::CommandArrives { which, again }),
+        9 => (which.clone(), any::<bool>())
+            .prop_map(|(which, again)| Event::ReplyArrives { which, again }),
+        2 => which.clone().prop_map(Event::CommandLost),
+        2 => which.prop_map(Event::ReplyLost),
+        5 => Just(Event::Silence),
+        1 => (1..5_u128).prop_map(Event::Expires),
+        1 => select(actions).prop_map(Event::Operates),
+    ]
+}
+
+/// A cart, its saga, the participants, and what is under way between them.
+struct World {
+    story: Story,
+    participants: Participants,
+    commands: Vec<Message>,
+    replies: Vec<Message>,
+    watch: Watch,
+}
+
+/// What every sequence must keep, checked with each message.
+#[derive(Default)]
+struct Watch {
+    /// Answers that reached the saga.
+    heard: BTreeSet<(CheckoutId, RecordType)>,
+    /// Compensations sent, in order, each once.
+    undone: BTreeMap<CheckoutId, Vec<Step>>,
+    orders_asked_for: BTreeSet<CheckoutId>,
+    ended: BTreeMap<CheckoutId, RecordType>,
+}
+
+impl Watch {
+    fn sent(&mut self, message: &Message) {
+        let Some(checkout) = message.checkout_id() else {
+            return;
+        };
+        let record = message.record_type();
+        match record {
+            RecordType::CreateOrder => {
+                self.orders_asked_for.insert(checkout);
+            }
+            RecordType::OrderCreated | RecordType::CheckoutFailed => {
+                let before = self.ended.insert(checkout, record);
+                assert_eq!(before, None, "a checkout ends once, one way");
+            }
+            _ => {}
+        }
+        let Some((step, true)) = step_of(record) else {
+            return;
+        };
+        let undone = self.undone.entry(checkout).or_default();
+        match undone.last() {
+            Some(last) if *last == step => return,
+            Some(last) => {
+                assert!(
+                    step < *last,
+                    "{step} after {last}: compensations go in reverse order"
+                );
+                let acknowledged = last.definition().compensation.acknowledged_by;
+                assert!(
+                    self.heard.contains(&(checkout, acknowledged)),
+                    "one at a time"
+                );
+            }
+            None => {}
+        }
+        undone.push(step);
+        if step != Step::CreateOrder && self.orders_asked_for.contains(&checkout) {
+            let refused = self.heard.contains(&(checkout, RecordType::OrderRejected));
+            let cancelled = self.heard.contains(&(checkout, RecordType::OrderCancelled));
+            assert!(
+                refused || cancelled,
+                "undone before the fate of the order was known"
+            );
+        }
+    }
+}
+
+impl World {
+    fn new(refused: BTreeSet<Step>, mute: Option<Step>) -> Self {
+        Self {
+            story: Story::with(Rules {
+                tries: Some(2),
+                stuck_after_tries: 3,
+                max_checkouts_per_cart: 4,
+                ..Rules::default()
+            }),
+            participants: Participants::new(refused, mute),
+            commands: Vec::new(),
+            replies: Vec::new(),
+            watch: Watch::default(),
+        }
+    }
+
+    fn tell_saga(&mut self, message: Message) {
+        if let Some(checkout) = message.checkout_id() {
+            self.watch.heard.insert((checkout, message.record_type()));
+        }
+        self.story.message(message);
+        self.collect();
+    }
+
+    fn silence(&mut self) {
+        if self
+            .story
+            .saga
+            .as_ref()
+            .is_some_and(|saga| saga.due_at().is_some())
+        {
+            self.story.silence();
+            self.collect();
+        }
+    }
+
+    fn collect(&mut self) {
+        for message in std::mem::take(&mut self.story.sent) {
+            self.watch.sent(&message);
+            if step_of(message.record_type()).is_some() {
+                self.commands.push(message);
+            }
+        }
+    }
+
+    fn happens(&mut self, event: &Event) {
+        match *event {
+            Event::CheckedOut(n) => self.tell_saga(request(n).into()),
+            Event::CommandArrives { which, again } => {
+                if let Some(command) = take(&mut self.commands, which, again) {
+                    self.replies.extend(self.participants.receive(&command));
+                }
+            }
+            Event::ReplyArrives { which, again } => {
+                if let Some(reply) = take(&mut self.replies, which, again) {
+                    self.tell_saga(reply);
+                }
+            }
+            Event::CommandLost(which) => {
+                take(&mut self.commands, which, false);
+            }
+            Event::ReplyLost(which) => {
+                take(&mut self.replies, which, false);
+            }
+            Event::Silence => self.silence(),
+            Event::Expires(n) => self.tell_saga(expiry(checkout(n))),
+            Event::Operates(action) => self.tell_saga(operation(action).into()),
+        }
+    }
+
+    /// From now on everything arrives, until all is quiet.
+    fn settle(&mut self) {
+        for _ in 0..60 {
+            while !self.commands.is_empty() || !self.replies.is_empty() {
+                self.happens(&Event::CommandArrives {
+                    which: 0,
+                    again: false,
+                });
+                self.happens(&Event::ReplyArrives {
+                    which: 0,
+                    again: false,
+                });
+            }
+            self.silence();
+        }
+    }
+}
+
+fn take(under_way: &mut Vec<Message>, which: usize, again: bool) -> Option<Message> {
+    if under_way.is_empty() {
+        return None;
+    }
+    let which = which % under_way.len();
+    Some(if again {
+        under_way[which].clone()
+    } else {
+        under_way.remove(which)
+    })
+}
+
+fn some_step() -> impl Strategy<Value = Step> {
+    select(Step::ALL)
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    /// Whatever is repeated, reordered, lost or late: each checkout ends with
+    /// everything held and one OrderCreated, or nothing held and one
+    /// CheckoutFailed; or it is visibly stuck where a participant is mute.
+    #[test]
+    fn every_checkout_ends_consistent_or_visibly_stuck(
+        events in vec(event(&[OperationAction::Retry, OperationAction::Compensate]), 1..60),
+        refused in proptest::collection::btree_set(some_step(), 0..2),
+        mute in option::weighted(0.2, some_step()),
+    ) {
+        let mut world = World::new(refused, mute);
+        world.tell_saga(request(1).into());
+        for event in &events {
+            world.happens(event);
+        }
+        world.settle();
+        let started: BTreeSet<_> = (1..5).map(checkout).filter(|checkout| {
+            let ended = world.watch.ended.contains_key(checkout);
+            ended || world.story.saga().progress.checkout_id == *checkout
+        }).collect();
+        for checkout in started {
+            let held = world.participants.held(checkout);
+            match world.watch.ended.get(&checkout) {
+                Some(RecordType::OrderCreated) => prop_assert_eq!(held, Step::ALL),
+                Some(_) => prop_assert_eq!(held, Vec::<Step>::new()),
+                None => {
+                    prop_assert_eq!(world.story.kind(), SagaState::Stuck);
+                    prop_assert_eq!(world.story.state().step(), mute);
+                    prop_assert_eq!(world.story.snapshot().state, SagaState::Stuck);
+                }
+            }
+        }
+    }
+
+    /// The same with operators who resolve and abandon: a checkout still ends
+    /// once, in order, and an abandoned one does nothing more.
+    #[test]
+    fn operators_cannot_make_a_checkout_end_twice(
+        events in vec(event(OperationAction::ALL), 1..60),
+        refused in proptest::collection::btree_set(some_step(), 0..2),
+    ) {
+        let mut world = World::new(refused, None);
+        world.tell_saga(request(1).into());
+        for event in &events {
+            world.happens(event);
+            if world.story.kind() == SagaState::Abandoned {
+                prop_assert!(!world.watch.ended.contains_key(&world.story.saga().progress.checkout_id));
+            }
+        }
+        world.settle();
+        prop_assert!(world.story.state().is_terminal());
+    }
+}
+
+fn any_timestamp() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
+        Just(Timestamp::MIN),
+        Just(Timestamp::MAX),
+        any::<i32>().prop_map(|second| Timestamp::from_second(i64::from(second)).unwrap()),
+    ]
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        Just("RESERVE_INVENTORY".to_owned()),
+        Just("x".repeat(10_000)),
+        "\\PC{0,12}",
+        Just("\0".to_owned()),
+    ]
+}
+
+prop_compose! {
+    fn any_waiting()(
+        step in some_step(),
+        tries in select(vec![0, 1, 5, 6, 7, 8, 9, u32::MAX - 1, u32::MAX]),
+        since in any_timestamp(),
+        due_at in any_timestamp(),
+    ) -> Waiting {
+        Waiting { step, tries, since, due_at }
+    }
+}
+
+fn any_state() -> impl Strategy<Value = State> {
+    prop_oneof![
+        any_waiting().prop_map(State::InProgress),
+        any_waiting().prop_map(State::InDoubt),
+        any_waiting().prop_map(State::Compensating),
+        any_waiting().prop_map(State::Stuck),
+        Just(State::Completed),
+        Just(State::Failed),
+        some_step().prop_map(|step| State::Abandoned { step }),
+    ]
+}
+
+fn any_line() -> impl Strategy<Value = Line> {
+    let numbers = (any::<i32>(), any::<i64>());
+    (any_text(), numbers).prop_map(|(product_id, (quantity, unit_price))| Line {
+        product_id,
+        quantity,
+        unit_price,
+    })
+}
+
+prop_compose! {
+    fn any_failure()(
+        reason in select(contracts::messages::FailureReason::ALL),
+        detail in any_text(),
+    ) -> Failure {
+        Failure { reason, detail, missing: Vec::new() }
+    }
+}
+
+prop_compose! {
+    /// Sagas that were never reached, too.
+    fn any_saga()(
+        state in any_state(),
+        items in vec(any_line(), 0..4),
+        total in any::<i64>(),
+        failure in option::of(any_failure()),
+        handles in proptest::collection::btree_map(some_step(), any::<u128>(), 0..3),
+        seen in vec(0..40_u128, 0..40),
+        snapshots in select(vec![0, 1, u64::MAX]),
+        started_at in any_timestamp(),
+    ) -> Saga {
+        Saga {
+            cart_id: crate::story::cart_id(),
+            cart: Cart {
+                customer_id: customer_id(),
+                items,
+                total,
+                currency: "EUR".to_owned(),
+            },
+            progress: Progress {
+                checkout_id: checkout(1),
+                state,
+                failure,
+                handles: handles.into_iter().map(|(k, v)| (k, Uuid::from_u128(v))).collect(),
+                seen: seen.into_iter().map(checkout).collect(),
+                snapshots,
+                operator_note: None,
+                started_at,
+                updated_at: started_at,
+            },
+        }
+    }
+}
+
+fn any_reply() -> impl Strategy<Value = Message> {
+    let records: Vec<_> = Step::ALL
+        .iter()
+        .flat_map(|step| {
+            let definition = step.definition();
+            [
+                definition.success.record,
+                definition.failures.first.record,
+                definition.compensation.acknowledged_by,
+            ]
+        })
+        .collect();
+    (
+        select(records),
+        1..3_u128,
+        option::weighted(0.2, any::<u128>()),
+    )
+        .prop_map(|(record, n, foreign)| match foreign {
+            None => answer(record, checkout(n)),
+            Some(id) => {
+                let command_id = CommandId::from_untyped_uuid(Uuid::from_u128(id));
+                answer_to(record, checkout(n), command_id)
+            }
+        })
+}
+
+fn any_request() -> impl Strategy<Value = Message> {
+    let amount = prop_oneof![any::<i64>(), Just(0), Just(i64::MIN), Just(i64::MAX)];
+    let amounts = (
+        option::of(amount.clone()),
+        option::of(amount.clone()),
+        amount,
+    );
+    (
+        0..60_u128,
+        vec(any_line(), 0..4),
+        amounts,
+        any_text(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(n, lines, (subtotal, discount, total), currency, sensible)| {
+                let mut request = request(n);
+                if !sensible {
+                    request.items = lines
+                        .into_iter()
+                        .map(|line| contracts::messages::CartItem {
+                            product_id: line.product_id,
+                            quantity: line.quantity,
+                            unit_price: line.unit_price,
+                        })
+                        .collect();
+                    (request.subtotal, request.discount) = (subtotal, discount);
+                    (request.total, request.currency) = (total, currency);
+                }
+                request.into()
+            },
+        )
+}
+
+fn any_operation() -> impl Strategy<Value = Message> {
+    let texts = (
+        option::of(any_text()),
+        option::of(any_text()),
+        any_text(),
+        any_text(),
+    );
+    (select(OperationAction::ALL), texts, option::of(1..3_u128)).prop_map(
+        |(action, (step, evidence, operator, reason), n)| {
+            SagaOperation {
+                step,
+                evidence,
+                operator,
+                reason,
+                checkout_id: n.map(checkout),
+                ..operation(action)
+            }
+            .into()
+        },
+    )
+}
+
+fn any_expiry() -> impl Strategy<Value = Message> {
+    (1..3_u128, option::of(any::<u128>())).prop_map(|(n, other)| {
+        let Message::ReservationExpired(mut event) = expiry(checkout(n)) else {
+            unreachable!("it is one")
+        };
+        if let Some(other) = other {
+            event.reservation_id = ReservationId::from_untyped_uuid(Uuid::from_u128(other));
+        }
+        event.into()
+    })
+}
+
+prop_compose! {
+    fn any_rules()(
+        max_items in select(vec![0, 1, 500, usize::MAX]),
+        max_checkouts_per_cart in select(vec![0, 1, 2, 32, usize::MAX]),
+        stuck_after_tries in select(vec![0, 1, 8, u32::MAX]),
+        first in option::of(select(vec![0, 1, 5_000, u64::MAX])),
+        max in option::of(select(vec![0, 1, 30_000, u64::MAX])),
+        tries in option::of(select(vec![0, 1, u32::MAX])),
+    ) -> Rules {
+        let wait = |ms: Option<u64>| ms.map(std::time::Duration::from_millis);
+        Rules {
+            max_items,
+            max_checkouts_per_cart,
+            stuck_after_tries,
+            first_wait: wait(first),
+            max_wait: wait(max),
+            tries,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(4_000))]
+
+    /// No input panics in any state, also in states that cannot be reached; and
+    /// what did not change anything is as it was.
+    #[test]
+    fn no_input_panics_in_any_state(
+        saga in option::weighted(0.9, any_saga()),
+        message in prop_oneof![
+            4 => any_reply().prop_map(Some),
+            3 => any_request().prop_map(Some),
+            3 => any_operation().prop_map(Some),
+            1 => any_expiry().prop_map(Some),
+            2 => Just(None),
+        ],
+        now in any_timestamp(),
+        rules in any_rules(),
+    ) {
+        let input = match &message {
+            Some(message) => Input::of(message).expect("the flow reads it"),
+            None => Input::DeadlinePassed,
+        };
+        let before = saga.clone();
+        let after = next(saga, &input, now, &rules);
+        prop_assert!(after.changed || after.saga == before);
+        prop_assert!(!after.outcome.label().is_empty());
+        if let Some(saga) = &after.saga {
+            let stored = serde_json::to_string(saga).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Saga>(&stored).unwrap(), saga);
+            let _ = saga.customer_status();
+        }
+        if let (false, Some(saga)) = (after.changed, &after.saga) {
+            let rejected = |message: &Message| message.record_type() == RecordType::CheckoutRejected;
+            prop_assert!(after.messages.iter().all(rejected), "{:?} {:?}", after.messages, saga);
+        }
+    }
+}
