@@ -6,7 +6,7 @@
 
 mod args;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Context;
 use checkoutctl::{schemas, stock, topics};
@@ -18,13 +18,16 @@ use self::args::{Args, Command, SchemasCommand, StockCommand, TopicsCommand};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // Warnings only, and of librdkafka errors only: it warns of everything that
+    // a young cluster still has to do. RUST_LOG asks for more.
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,librdkafka=error,rdkafka=error"));
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(
-            EnvFilter::builder()
-                .with_default_directive(tracing::Level::WARN.into())
-                .from_env_lossy(),
-        )
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .with_env_filter(filter)
         .init();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -28,10 +28,21 @@ impl DatumError {
 impl fmt::Display for DatumError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
-            write!(f, "field {}: ", self.path.join("."))?;
+            let path: Vec<_> = self.path.iter().map(|field| schema_name(field)).collect();
+            write!(f, "field {}: ", path.join("."))?;
         }
         f.write_str(&self.what)
     }
+}
+
+/// The schema's name of a field of ours: camelCase for snake_case.
+fn schema_name(field: &str) -> String {
+    let mut words = field.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(word.len().min(1));
+        name + &initial.to_ascii_uppercase() + rest
+    })
 }
 
 /// The bytes of a datum that are still to be read.

@@ -54,18 +54,22 @@ impl RegistryError {
     }
 
     /// Reads a registry's error code: a status, or a status and two digits.
-    pub(super) fn from_refusal(code: u32, message: &str) -> Self {
-        let status = if code >= 1_000 { code / 100 } else { code };
+    pub(super) fn from_refusal(config: &RegistryConfig, code: u32, message: &str) -> Self {
+        let (status, is_exact) = if code >= 1_000 {
+            (code / 100, true)
+        } else {
+            (code, false)
+        };
         let shown = format!("{message} (code {code})");
         match status {
             401 | 403 => Self::Refused(shown),
-            404 => Self::NotFound(shown),
+            // A registry that misses something says what. A bare 404 comes
+            // from a wrong path, and must not make a record look undecodable.
+            404 if is_exact => Self::NotFound(shown),
+            404 => config.unreachable(format!("no schema registry at this path: {shown}")),
             409 => Self::Incompatible(shown),
             400 | 422 => Self::Invalid(shown),
-            _ => Self::Unreachable {
-                urls: "its URL".to_owned(),
-                detail: shown,
-            },
+            _ => config.unreachable(shown),
         }
     }
 }
@@ -85,10 +89,7 @@ pub(super) fn explain(config: &RegistryConfig, error: &SRCError) -> RegistryErro
         return if raw.error_code == 0 {
             config.unreachable(error.error.clone())
         } else {
-            match RegistryError::from_refusal(raw.error_code, &raw.message) {
-                RegistryError::Unreachable { detail, .. } => config.unreachable(detail),
-                definite => definite,
-            }
+            RegistryError::from_refusal(config, raw.error_code, &raw.message)
         };
     }
     match error.source() {
@@ -113,19 +114,30 @@ pub(super) fn chain(error: &dyn Error) -> String {
 mod tests {
     use super::*;
 
+    fn told(code: u32) -> RegistryError {
+        RegistryError::from_refusal(&RegistryConfig::at("http://localhost"), code, "said so")
+    }
+
     #[test]
-    fn codes_with_and_without_sub_codes_mean_the_same() {
-        for code in [404, 40401, 40403] {
-            let error = RegistryError::from_refusal(code, "no such schema");
-            assert!(matches!(error, RegistryError::NotFound(_)), "{code}");
-            assert!(!error.is_transient());
+    fn only_a_registry_can_say_that_something_is_missing() {
+        for code in [40401, 40403, 40408] {
+            assert!(matches!(told(code), RegistryError::NotFound(_)), "{code}");
+            assert!(!told(code).is_transient());
         }
-        assert!(RegistryError::from_refusal(50002, "later").is_transient());
-        assert!(RegistryError::from_refusal(429, "slower").is_transient());
-        assert!(matches!(
-            RegistryError::from_refusal(40901, "no"),
-            RegistryError::Incompatible(_)
-        ));
+        assert!(
+            told(404).is_transient(),
+            "a wrong path is not a missing schema"
+        );
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_transient_and_nothing_else() {
+        for code in [408, 429, 500, 50002, 503] {
+            assert!(told(code).is_transient(), "{code}");
+        }
+        for code in [401, 40301, 409, 40901, 422, 42201] {
+            assert!(!told(code).is_transient(), "{code}");
+        }
     }
 
     #[test]

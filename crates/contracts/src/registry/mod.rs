@@ -225,7 +225,9 @@ impl Registry {
             return Ok(text);
         }
         Err(match serde_json::from_str::<error::Refusal>(&text) {
-            Ok(refusal) => RegistryError::from_refusal(refusal.error_code, &refusal.message),
+            Ok(refusal) => {
+                RegistryError::from_refusal(&self.config, refusal.error_code, &refusal.message)
+            }
             Err(_) if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN => {
                 RegistryError::Refused(status.to_string())
             }
