@@ -1,0 +1,61 @@
+//! One of the parts: a Kafka broker, the schema registry, PostgreSQL.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::guard::Process;
+use crate::wait;
+
+/// Which kind of part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartKind {
+    /// A Kafka broker.
+    Kafka,
+    /// The schema registry.
+    Registry,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// A part that runs.
+#[derive(Debug)]
+pub struct Part {
+    /// Which kind it is.
+    pub kind: PartKind,
+    /// What a person calls it.
+    pub name: String,
+    /// "host:port", the same after it was started again.
+    pub address: String,
+    /// Its process, when the stack started one: tests kill, pause and restart
+    /// it.
+    pub process: Option<Process>,
+}
+
+impl Part {
+    /// Waits until it accepts connections, for example after it was started
+    /// again.
+    ///
+    /// # Errors
+    /// When it does not within `limit`, or its process has ended.
+    pub async fn wait_accepts(&self, limit: std::time::Duration) -> Result<()> {
+        wait::until(&self.name, limit, self.process.as_ref(), async || {
+            wait::accepts(&self.address).await
+        })
+        .await
+    }
+
+    /// The part's process.
+    ///
+    /// # Errors
+    /// When it was not started by the stack: the compose and the external
+    /// provider have none.
+    pub fn process(&self) -> Result<&Process> {
+        self.process.as_ref().ok_or_else(|| {
+            Error::Invalid(format!(
+                "{} was not started as a process of this machine",
+                self.name
+            ))
+        })
+    }
+}

@@ -1,0 +1,419 @@
+//! The four services, as processes of this machine.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::binaries::Binaries;
+use crate::error::{Error, Result};
+use crate::guard::{Guard, Process, ProcessSpec, Stopping};
+use crate::http;
+use crate::installation::Installation;
+use crate::progress::Progress;
+use crate::wait;
+
+/// From the start of a service until it is ready, on a busy machine.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+/// Milliseconds for a service to finish its batch and leave its groups.
+const STOP_LIMIT_MS: u64 = 15_000;
+
+/// One of the four services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Drives the saga.
+    Orchestrator,
+    /// Stock and reservations.
+    Inventory,
+    /// Authorizations.
+    Payment,
+    /// Orders.
+    Order,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Orchestrator,
+        Self::Inventory,
+        Self::Payment,
+        Self::Order,
+    ];
+
+    /// Its name: of the program, of the database, in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Orchestrator => "orchestrator",
+            Self::Inventory => "inventory",
+            Self::Payment => "payment",
+            Self::Order => "order",
+        }
+    }
+
+    /// The port it listens on when nobody chooses another.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Orchestrator => 8080,
+            Self::Inventory => 8081,
+            Self::Payment => 8082,
+            Self::Order => 8083,
+        }
+    }
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What to start, and what differs from the services' own defaults.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    instances: BTreeMap<Service, u16>,
+    environment: Vec<(Option<Service>, String, String)>,
+    arguments: Vec<(Service, String)>,
+    ready_limit: Duration,
+}
+
+impl Default for ServiceOptions {
+    /// One instance of each, as they come.
+    fn default() -> Self {
+        Self {
+            instances: Service::ALL.iter().map(|service| (*service, 1)).collect(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            ready_limit: READY_LIMIT,
+        }
+    }
+}
+
+impl ServiceOptions {
+    /// None at all, until [`ServiceOptions::instances`] asks for some.
+    pub fn none() -> Self {
+        Self {
+            instances: BTreeMap::new(),
+            ..Self::default()
+        }
+    }
+
+    /// So many instances of this service; 0 leaves it out.
+    #[must_use]
+    pub fn instances(mut self, service: Service, instances: u16) -> Self {
+        self.instances.insert(service, instances);
+        self
+    }
+
+    /// Sets a variable for all services.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((None, name.into(), value.into()));
+        self
+    }
+
+    /// Sets a variable for one service.
+    #[must_use]
+    pub fn env_of(
+        mut self,
+        service: Service,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.environment
+            .push((Some(service), name.into(), value.into()));
+        self
+    }
+
+    /// Adds a command-line argument for one service.
+    #[must_use]
+    pub fn argument_of(mut self, service: Service, argument: impl Into<String>) -> Self {
+        self.arguments.push((service, argument.into()));
+        self
+    }
+
+    /// How long each may take until it is ready.
+    #[must_use]
+    pub fn ready_limit(mut self, limit: Duration) -> Self {
+        self.ready_limit = limit;
+        self
+    }
+}
+
+/// The instances that were started.
+#[derive(Debug)]
+pub struct Services {
+    /// All, in the order of [`Service::ALL`].
+    pub instances: Vec<ServiceInstance>,
+}
+
+impl Services {
+    /// The instances of one service.
+    pub fn of(&self, service: Service) -> impl Iterator<Item = &ServiceInstance> {
+        self.instances
+            .iter()
+            .filter(move |instance| instance.service == service)
+    }
+
+    /// The first instance of a service.
+    ///
+    /// # Errors
+    /// When none was started.
+    pub fn one(&self, service: Service) -> Result<&ServiceInstance> {
+        self.of(service)
+            .next()
+            .ok_or_else(|| Error::Invalid(format!("no {service} was started")))
+    }
+
+    /// Asks all to stop and waits until they have.
+    ///
+    /// # Errors
+    /// When one still runs after `limit`.
+    pub async fn terminate(&self, limit: Duration) -> Result<()> {
+        for instance in &self.instances {
+            instance.process.terminate()?;
+        }
+        for instance in &self.instances {
+            instance.process.wait_ended(limit).await?;
+        }
+        Ok(())
+    }
+}
+
+/// One running instance of a service.
+#[derive(Debug)]
+pub struct ServiceInstance {
+    /// Which service.
+    pub service: Service,
+    /// Its process: tests kill, pause and restart it.
+    pub process: Process,
+    port_file: PathBuf,
+}
+
+impl ServiceInstance {
+    /// Where its HTTP server listens now, without a trailing slash.
+    ///
+    /// # Errors
+    /// Before it has told its port.
+    pub fn http_url(&self) -> Result<String> {
+        let text = std::fs::read_to_string(&self.port_file).map_err(Error::io(format!(
+            "{} has not told its HTTP port in {}",
+            self.service,
+            self.port_file.display()
+        )))?;
+        port_in(&text)
+            .map(|port| format!("http://127.0.0.1:{port}"))
+            .ok_or_else(|| Error::Invalid(format!("{} holds no port", self.port_file.display())))
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When it does not within `limit`, or its process ends; with the end of
+    /// its log.
+    pub async fn wait_ready(&self, limit: Duration) -> Result<()> {
+        let name = &self.process.spec().name;
+        wait::until(name, limit, Some(&self.process), async || {
+            let url = self.http_url().map_err(|error| error.to_string())?;
+            http::is_ok(&format!("{url}/readyz")).await
+        })
+        .await
+    }
+
+    /// Starts it again after it has ended, and waits until it is ready. Its
+    /// HTTP port may be another one.
+    ///
+    /// # Errors
+    /// When it still runs, or is not ready within `limit`.
+    pub async fn start_again(&self, limit: Duration) -> Result<()> {
+        forget(&self.port_file)?;
+        self.process.start_again().await?;
+        self.wait_ready(limit).await
+    }
+}
+
+/// Starts services for an installation, with their logs in `folder`; returns
+/// when all are ready.
+pub(crate) async fn start(
+    guard: &Guard,
+    binaries: &Binaries,
+    folder: &Path,
+    installation: &Installation,
+    options: &ServiceOptions,
+    progress: &Progress,
+) -> Result<Services> {
+    let task = progress.task("services");
+    task.update("starting");
+    let mut instances = Vec::new();
+    for service in Service::ALL {
+        for number in 1..=options.instances.get(service).copied().unwrap_or(0) {
+            let label = label(*service, number, installation);
+            let port_file = folder.join(format!("{label}.port"));
+            forget(&port_file)?;
+            let spec = spec(
+                *service,
+                &label,
+                &port_file,
+                binaries,
+                folder,
+                installation,
+                options,
+            );
+            instances.push(ServiceInstance {
+                service: *service,
+                process: guard.run(spec).await?,
+                port_file,
+            });
+        }
+    }
+    for instance in &instances {
+        task.update(format!("waiting for {}", instance.service));
+        instance.wait_ready(options.ready_limit).await?;
+    }
+    task.done(format!("{} ready", instances.len()));
+    Ok(Services { instances })
+}
+
+/// Names files: tells services, instances and installations apart.
+fn label(service: Service, number: u16, installation: &Installation) -> String {
+    let mut label = service.name().to_owned();
+    if !installation.name.is_empty() {
+        label = format!("{label}-{}", installation.name);
+    }
+    if number > 1 {
+        label = format!("{label}-{number}");
+    }
+    label
+}
+
+fn spec(
+    service: Service,
+    label: &str,
+    port_file: &Path,
+    binaries: &Binaries,
+    folder: &Path,
+    installation: &Installation,
+    options: &ServiceOptions,
+) -> ProcessSpec {
+    let mut env: Vec<(String, String)> = [
+        (
+            "KAFKA_BOOTSTRAP_SERVERS",
+            installation.bootstrap_servers.as_str(),
+        ),
+        ("SCHEMA_REGISTRY_URL", &installation.registry_url),
+        ("DATABASE_URL", installation.database_url(service)),
+        ("TOPIC_PREFIX", &installation.topic_prefix),
+        ("HTTP_LISTEN", "127.0.0.1:0"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    let own = options
+        .environment
+        .iter()
+        .filter(|(of, _, _)| of.is_none_or(|of| of == service));
+    env.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
+    let own = options.arguments.iter().filter(|(of, _)| *of == service);
+    ProcessSpec {
+        name: label.to_owned(),
+        program: binaries.service(service),
+        args: [
+            "--http-port-file".to_owned(),
+            port_file.display().to_string(),
+        ]
+        .into_iter()
+        .chain(own.map(|(_, argument)| argument.clone()))
+        .collect(),
+        env,
+        folder: folder.to_path_buf(),
+        log: folder.join(format!("{label}.log")),
+        user: None,
+        stopping: Stopping {
+            signal: Signal::SIGTERM as i32,
+            order: 0,
+            limit_ms: STOP_LIMIT_MS,
+        },
+    }
+}
+
+/// The port in "8080" or "127.0.0.1:8080".
+fn port_in(text: &str) -> Option<u16> {
+    text.trim().rsplit(':').next()?.parse().ok()
+}
+
+/// Removes the file if it is there.
+fn forget(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(format!(
+            "cannot remove {}",
+            path.display()
+        ))(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installation(name: &str) -> Installation {
+        Installation {
+            name: name.into(),
+            topic_prefix: format!("{name}."),
+            bootstrap_servers: "127.0.0.1:9092".into(),
+            registry_url: "http://127.0.0.1:8085".into(),
+            databases: [(Service::Order, "postgresql://order".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn ports_as_services_write_them() {
+        assert_eq!(port_in("8080\n"), Some(8080));
+        assert_eq!(port_in("127.0.0.1:8080"), Some(8080));
+        assert_eq!(port_in(""), None);
+    }
+
+    #[test]
+    fn files_of_instances_differ() {
+        let name = |number, of| label(Service::Order, number, &installation(of));
+        assert_eq!(name(1, ""), "order");
+        assert_eq!(name(2, ""), "order-2");
+        assert_eq!(name(2, "trial"), "order-trial-2");
+    }
+
+    #[test]
+    fn options_reach_only_whom_they_are_meant_for() {
+        let options = ServiceOptions::default()
+            .env("LOG", "debug")
+            .env_of(Service::Payment, "GATEWAY", "none")
+            .argument_of(Service::Order, "--quick");
+        let folder = Path::new("/stack");
+        let binaries = Binaries::in_folder(PathBuf::from("/bin"));
+        let of = |service| {
+            let port = folder.join("port");
+            let installation = installation("");
+            spec(
+                service,
+                "it",
+                &port,
+                &binaries,
+                folder,
+                &installation,
+                &options,
+            )
+        };
+        let order = of(Service::Order);
+        assert!(order.args.contains(&"--quick".to_owned()));
+        assert!(order.env.contains(&("LOG".into(), "debug".into())));
+        assert!(
+            order
+                .env
+                .contains(&("DATABASE_URL".into(), "postgresql://order".into()))
+        );
+        assert!(!order.env.iter().any(|(name, _)| name == "GATEWAY"));
+        let payment = of(Service::Payment);
+        assert!(payment.env.contains(&("GATEWAY".into(), "none".into())));
+        assert!(!payment.args.contains(&"--quick".to_owned()));
+    }
+}
