@@ -140,7 +140,10 @@ impl Guard {
     }
 
     /// Lets the guard and its servers live on when this process ends.
-    pub(crate) async fn detach(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the guard does not answer.
+    pub async fn detach(&self) -> Result<()> {
         self.0.ask(&Request::Detach)?;
         let mut detached = self.0.detached.clone();
         match tokio::time::timeout(ANSWER_LIMIT, detached.wait_for(|yes| *yes)).await {
