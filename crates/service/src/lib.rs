@@ -9,7 +9,8 @@
 //! - `app`: the life of a service, from start to graceful stop.
 //! - `start`: waiting for the database, the registry and the broker.
 //! - `check`: `--check-config`.
-//! - `database`, `http`, `logs`, `metrics`, `traces`, `gauges`: one part each.
+//! - `database`, `http`, `logs`, `measures`, `traces`, `gauges`: one part each.
+//! - [`Rows`]: the rows that a batch reads and changes.
 
 mod api;
 mod app;
@@ -22,6 +23,7 @@ mod listener;
 mod logs;
 mod measures;
 mod readiness;
+mod rows;
 mod signals;
 mod start;
 mod traces;
@@ -33,3 +35,4 @@ pub use args::{
     TelemetryArgs,
 };
 pub use gauges::GaugeQuery;
+pub use rows::{Rows, Written, column};

@@ -1,0 +1,349 @@
+//! How the rows are read and written: every statement for a whole batch.
+
+use std::collections::HashMap;
+
+use contracts::Topic;
+use contracts::ids::{self, CartId, CheckoutId, CommandId, GenericUuid};
+use contracts::messages::{ReleaseReason, ReservationItem, UnavailableItem};
+use jiff::Timestamp;
+use runtime::{Home, Sql};
+use serde_json::Value;
+use service::{GaugeQuery, column};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::state::{Answer, Release, Reservation, Reserve, State, Stock};
+
+const LOCK_RESERVATIONS: &str = "
+SELECT checkout_id, cart_id, reserve_command_id, answered_at, reservation_id, expires_at,
+       unavailable_items, release_command_id, release_reason, released_at,
+       home_topic, home_partition, wake_at
+FROM reservations WHERE checkout_id = ANY($1::uuid[]) ORDER BY checkout_id FOR UPDATE";
+
+const READ_ITEMS: &str = "
+SELECT checkout_id, product_id, quantity
+FROM reservation_items WHERE checkout_id = ANY($1::uuid[]) ORDER BY checkout_id, line";
+
+/// The products named in the batch, and those of the reservations it may release. The array
+/// is made first, so that the stock is looked up by its key.
+const LOCK_STOCK: &str = "
+SELECT product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at
+FROM stock WHERE product_id = ANY(ARRAY(
+    SELECT unnest($1::text[])
+    UNION
+    SELECT product_id FROM reservation_items WHERE checkout_id = ANY($2::uuid[])
+)) ORDER BY product_id FOR UPDATE";
+
+const INSERT_RESERVATIONS: &str = "
+INSERT INTO reservations (
+    checkout_id, cart_id, state, reserve_command_id, answered_at, reservation_id, expires_at,
+    unavailable_items, release_command_id, release_reason, released_at,
+    home_topic, home_partition, wake_at)
+SELECT * FROM unnest(
+    $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[],
+    $7::timestamptz[], $8::jsonb[], $9::uuid[], $10::text[], $11::timestamptz[],
+    $12::text[], $13::int4[], $14::timestamptz[])";
+
+/// What a release or a timer changes; the rest of a row stays as it was inserted.
+const UPDATE_RESERVATIONS: &str = "
+UPDATE reservations r
+SET state = u.state, release_command_id = u.release_command_id,
+    release_reason = u.release_reason, released_at = u.released_at, wake_at = u.wake_at
+FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+  AS u (checkout_id, state, release_command_id, release_reason, released_at, wake_at)
+WHERE r.checkout_id = u.checkout_id";
+
+const INSERT_ITEMS: &str = "
+INSERT INTO reservation_items (checkout_id, line, product_id, quantity)
+SELECT * FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::int4[])";
+
+const INSERT_STOCK: &str = "
+INSERT INTO stock (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at)
+SELECT * FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[])";
+
+const UPDATE_STOCK: &str = "
+UPDATE stock s
+SET on_hand = u.on_hand, reserved = u.reserved, set_command_id = u.set_command_id,
+    reserved_when_set = u.reserved_when_set, set_at = u.set_at
+FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[])
+  AS u (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at)
+WHERE s.product_id = u.product_id";
+
+/// One look-up in the index of timers for each home.
+const DUE: &str = "
+SELECT r.checkout_id, r.home_topic, r.home_partition
+FROM unnest($1::text[], $2::int4[]) AS h (topic, partition)
+CROSS JOIN LATERAL (
+    SELECT checkout_id, home_topic, home_partition, wake_at FROM reservations
+    WHERE home_topic = h.topic AND home_partition = h.partition AND wake_at <= $3
+    ORDER BY wake_at LIMIT $4
+) r
+ORDER BY r.wake_at LIMIT $4";
+
+/// Every statement of the message loop.
+pub(crate) const STATEMENTS: &[&str] = &[
+    LOCK_RESERVATIONS,
+    READ_ITEMS,
+    LOCK_STOCK,
+    INSERT_RESERVATIONS,
+    UPDATE_RESERVATIONS,
+    INSERT_ITEMS,
+    INSERT_STOCK,
+    UPDATE_STOCK,
+    DUE,
+];
+
+/// What operators watch.
+pub(crate) const GAUGES: &[GaugeQuery] = &[
+    GaugeQuery {
+        name: "inventory_reservations",
+        help: "Checkouts known, by state",
+        labels: &["state"],
+        sql: "SELECT state, count(*) FROM reservations GROUP BY state",
+    },
+    GaugeQuery {
+        name: "inventory_stock_pieces",
+        help: "Pieces of all products: on hand, and reserved",
+        labels: &["kind"],
+        sql: "SELECT 'on_hand', COALESCE(sum(on_hand), 0)::int8 FROM stock
+              UNION ALL SELECT 'reserved', COALESCE(sum(reserved), 0)::int8 FROM stock",
+    },
+    GaugeQuery {
+        name: "saga_timers_due",
+        help: "Timers that are due and have not fired yet",
+        labels: &[],
+        sql: "SELECT count(*) FROM reservations WHERE wake_at <= now()",
+    },
+];
+
+/// Locks and reads what a batch is about: reservations in the order of their checkouts,
+/// then stock in the order of products.
+pub(crate) fn reads(checkouts: Vec<Uuid>, products: Vec<String>) -> Vec<Sql> {
+    vec![
+        Sql::new(LOCK_RESERVATIONS, vec![Box::new(checkouts.clone())]),
+        Sql::new(READ_ITEMS, vec![Box::new(checkouts.clone())]),
+        Sql::new(LOCK_STOCK, vec![Box::new(products), Box::new(checkouts)]),
+    ]
+}
+
+/// The state of the rows that [`reads`] asked for.
+pub(crate) fn state(rows: &[Vec<Row>]) -> Result<State, tokio_postgres::Error> {
+    let [reservations, items, stock] = rows else {
+        return Ok(State::default());
+    };
+    let mut held = HashMap::<Uuid, Vec<ReservationItem>>::new();
+    for row in items {
+        held.entry(row.try_get(0)?)
+            .or_default()
+            .push(ReservationItem {
+                product_id: row.try_get(1)?,
+                quantity: row.try_get(2)?,
+            });
+    }
+    Ok(State {
+        reservations: reservations
+            .iter()
+            .map(|row| reservation(row, &mut held))
+            .collect::<Result<_, _>>()?,
+        stock: stock.iter().map(stock_row).collect::<Result<_, _>>()?,
+    })
+}
+
+fn reservation(
+    row: &Row,
+    held: &mut HashMap<Uuid, Vec<ReservationItem>>,
+) -> Result<(CheckoutId, Reservation), tokio_postgres::Error> {
+    let checkout: Uuid = row.try_get("checkout_id")?;
+    let reserve = match (
+        row.try_get::<_, Option<Uuid>>("reserve_command_id")?,
+        row.try_get::<_, Option<Timestamp>>("answered_at")?,
+    ) {
+        (Some(command), Some(at)) => Some(Reserve {
+            command_id: CommandId::from_untyped_uuid(command),
+            at,
+            answer: match row.try_get::<_, Option<Value>>("unavailable_items")? {
+                Some(items) => Answer::Unavailable {
+                    items: unavailable_items(items),
+                },
+                None => Answer::Reserved {
+                    items: held.remove(&checkout).unwrap_or_default(),
+                    expires_at: row.try_get("expires_at")?,
+                },
+            },
+        }),
+        _ => None,
+    };
+    let release = match (
+        row.try_get::<_, Option<Uuid>>("release_command_id")?,
+        row.try_get::<_, Option<&str>>("release_reason")?,
+        row.try_get::<_, Option<Timestamp>>("released_at")?,
+    ) {
+        (Some(command), Some(reason), Some(at)) => Some(Release {
+            command_id: CommandId::from_untyped_uuid(command),
+            reason: ReleaseReason::from_symbol(reason).unwrap_or(ReleaseReason::Unknown),
+            at,
+        }),
+        _ => None,
+    };
+    let topic: &str = row.try_get("home_topic")?;
+    let reservation = Reservation {
+        cart_id: CartId::from_untyped_uuid(row.try_get("cart_id")?),
+        reserve,
+        release,
+        home: Home {
+            topic: topic_named(topic),
+            partition: row.try_get("home_partition")?,
+        },
+        wake_at: row.try_get("wake_at")?,
+    };
+    Ok((CheckoutId::from_untyped_uuid(checkout), reservation))
+}
+
+/// The column is written by this module alone; what it cannot read it does not show.
+fn unavailable_items(items: Value) -> Vec<UnavailableItem> {
+    serde_json::from_value(items).unwrap_or_default()
+}
+
+/// Inventory has one topic, and so every home is a partition of it.
+fn topic_named(name: &str) -> Topic {
+    let known = Topic::ALL.iter().copied().find(|t| t.name() == name);
+    known.unwrap_or(Topic::InventoryCommands)
+}
+
+fn stock_row(row: &Row) -> Result<(String, Stock), tokio_postgres::Error> {
+    Ok((
+        row.try_get("product_id")?,
+        Stock {
+            on_hand: row.try_get("on_hand")?,
+            reserved: row.try_get("reserved")?,
+            set_command_id: CommandId::from_untyped_uuid(row.try_get("set_command_id")?),
+            reserved_when_set: row.try_get("reserved_when_set")?,
+            set_at: row.try_get("set_at")?,
+        },
+    ))
+}
+
+/// Writes what a batch has changed.
+pub(crate) fn writes(state: State) -> Vec<Sql> {
+    let mut writes = Vec::new();
+    let reservations = state.reservations.into_written();
+    if !reservations.new.is_empty() {
+        writes.push(insert_reservations(&reservations.new));
+        writes.extend(insert_items(&reservations.new));
+    }
+    if !reservations.changed.is_empty() {
+        writes.push(update_reservations(&reservations.changed));
+    }
+    let stock = state.stock.into_written();
+    if !stock.new.is_empty() {
+        writes.push(write_stock(INSERT_STOCK, &stock.new));
+    }
+    if !stock.changed.is_empty() {
+        writes.push(write_stock(UPDATE_STOCK, &stock.changed));
+    }
+    writes
+}
+
+type ReservationRow = (CheckoutId, Reservation);
+
+fn insert_reservations(rows: &[ReservationRow]) -> Sql {
+    let reserve = |(_, row): &ReservationRow| row.reserve.as_ref().map(|r| (r.command_id, r.at));
+    Sql::new(
+        INSERT_RESERVATIONS,
+        vec![
+            column(rows, |(checkout, _)| checkout.into_untyped_uuid()),
+            column(rows, |(_, row)| row.cart_id.into_untyped_uuid()),
+            column(rows, |(_, row)| row.state()),
+            column(rows, |row| {
+                reserve(row).map(|(id, _)| id.into_untyped_uuid())
+            }),
+            column(rows, |row| reserve(row).map(|(_, at)| at)),
+            column(rows, |(checkout, row)| {
+                let id = ids::reservation_id(*checkout).into_untyped_uuid();
+                row.was_reserved().then_some(id)
+            }),
+            column(rows, |(_, row)| match row.reserve.as_ref()?.answer {
+                Answer::Reserved { expires_at, .. } => expires_at,
+                Answer::Unavailable { .. } => None,
+            }),
+            column(rows, |(_, row)| match &row.reserve.as_ref()?.answer {
+                Answer::Reserved { .. } => None,
+                Answer::Unavailable { items } => serde_json::to_value(items).ok(),
+            }),
+            column(rows, release_command),
+            column(rows, |(_, row)| row.release.map(|r| r.reason.as_str())),
+            column(rows, |(_, row)| row.release.map(|r| r.at)),
+            column(rows, |(_, row)| row.home.topic.name()),
+            column(rows, |(_, row)| row.home.partition),
+            column(rows, |(_, row)| row.wake_at),
+        ],
+    )
+}
+
+fn update_reservations(rows: &[ReservationRow]) -> Sql {
+    Sql::new(
+        UPDATE_RESERVATIONS,
+        vec![
+            column(rows, |(checkout, _)| checkout.into_untyped_uuid()),
+            column(rows, |(_, row)| row.state()),
+            column(rows, release_command),
+            column(rows, |(_, row)| row.release.map(|r| r.reason.as_str())),
+            column(rows, |(_, row)| row.release.map(|r| r.at)),
+            column(rows, |(_, row)| row.wake_at),
+        ],
+    )
+}
+
+fn release_command((_, row): &ReservationRow) -> Option<Uuid> {
+    row.release.map(|r| r.command_id.into_untyped_uuid())
+}
+
+fn insert_items(rows: &[ReservationRow]) -> Option<Sql> {
+    let mut items = Vec::new();
+    for (checkout, row) in rows {
+        for (item, line) in row.reserved_items().iter().zip(1_i32..) {
+            items.push((checkout.into_untyped_uuid(), line, item));
+        }
+    }
+    if items.is_empty() {
+        return None;
+    }
+    Some(Sql::new(
+        INSERT_ITEMS,
+        vec![
+            column(&items, |(checkout, _, _)| *checkout),
+            column(&items, |(_, line, _)| *line),
+            column(&items, |(_, _, item)| item.product_id.clone()),
+            column(&items, |(_, _, item)| item.quantity),
+        ],
+    ))
+}
+
+fn write_stock(text: &'static str, rows: &[(String, Stock)]) -> Sql {
+    Sql::new(
+        text,
+        vec![
+            column(rows, |(product, _)| product.clone()),
+            column(rows, |(_, stock)| stock.on_hand),
+            column(rows, |(_, stock)| stock.reserved),
+            column(rows, |(_, stock)| stock.set_command_id.into_untyped_uuid()),
+            column(rows, |(_, stock)| stock.reserved_when_set),
+            column(rows, |(_, stock)| stock.set_at),
+        ],
+    )
+}
+
+/// The reservations in these homes whose timer is due.
+pub(crate) fn due(homes: &[Home], now: Timestamp, limit: i64) -> Sql {
+    let topics: Vec<_> = homes.iter().map(|home| home.topic.name()).collect();
+    let partitions: Vec<_> = homes.iter().map(|home| home.partition).collect();
+    Sql::new(
+        DUE,
+        vec![
+            Box::new(topics),
+            Box::new(partitions),
+            Box::new(now),
+            Box::new(limit),
+        ],
+    )
+}
