@@ -12,7 +12,7 @@ pub const CE_ID: &str = "ce_id";
 pub const CE_SOURCE: &str = "ce_source";
 /// Full name of the record's type.
 pub const CE_TYPE: &str = "ce_type";
-/// When it was published or happened, RFC 3339.
+/// When it was published or happened, RFC 3339 with milliseconds.
 pub const CE_TIME: &str = "ce_time";
 /// What it is about: the record's key.
 pub const CE_SUBJECT: &str = "ce_subject";
@@ -38,7 +38,7 @@ pub fn headers(
         (CE_ID, message.ce_id().to_string()),
         (CE_SOURCE, source.to_owned()),
         (CE_TYPE, message.record_type().full_name().to_owned()),
-        (CE_TIME, time.to_string()),
+        (CE_TIME, format!("{time:.3}")),
         (CE_SUBJECT, message.key()),
         (CONTENT_TYPE, "application/avro".to_owned()),
         (TRACEPARENT, trace.to_string()),

@@ -7,5 +7,6 @@ mod golden;
 mod messages;
 mod poison;
 mod properties;
+mod registry;
 mod support;
 mod types;
