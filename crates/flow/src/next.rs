@@ -10,15 +10,13 @@ mod checkout;
 mod operator;
 mod undo;
 
-use contracts::{
-    Message, RecordType,
-    messages::{RejectionReason, ReservationExpired},
-};
+use contracts::{Message, RecordType, messages::RejectionReason};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::{
     events,
-    input::{Input, StepReply},
+    input::{Input, ReplyKind, StepReply},
     outcome::{Ignored, OperatorRefusal, Outcome, Transition},
     rules::{Rules, after},
     saga::{Saga, State, Waiting},
@@ -216,10 +214,8 @@ impl<'r> Turn<'r> {
         }
         let definition = reply.step.definition();
         let command = match reply.kind {
-            crate::input::ReplyKind::Done { .. } | crate::input::ReplyKind::Refused { .. } => {
-                definition.command.record
-            }
-            crate::input::ReplyKind::Undone => definition.compensation.record,
+            ReplyKind::Done { .. } | ReplyKind::Refused { .. } => definition.command.record,
+            ReplyKind::Undone => definition.compensation.record,
         };
         if reply.command_id != self.saga.command_id(command) {
             return Err(Ignored::ForeignCommand);
@@ -228,30 +224,9 @@ impl<'r> Turn<'r> {
     }
 
     /// Remembers what a participant calls the thing it holds.
-    fn remember(&mut self, step: Step, handle: uuid::Uuid) {
+    fn remember(&mut self, step: Step, handle: Uuid) {
         if self.saga.progress.handles.insert(step, handle) != Some(handle) {
             self.changed = true;
         }
-    }
-
-    /// The promise for the stock is over: give everything back, the step in
-    /// flight first. The stock itself is held until it is released.
-    fn reservation_expired(&mut self, waiting: Waiting, event: &ReservationExpired) -> Outcome {
-        use contracts::{ids::GenericUuid, messages::FailureReason};
-        if event.checkout_id != self.saga.progress.checkout_id {
-            return Outcome::Ignored(Ignored::OtherCheckout);
-        }
-        let reservation = event.reservation_id.into_untyped_uuid();
-        match self.saga.handle(Step::ReserveInventory) {
-            Some(known) if known != reservation => {
-                return Outcome::Ignored(Ignored::OtherReservation);
-            }
-            _ => self.remember(Step::ReserveInventory, reservation),
-        }
-        self.doubt(
-            waiting.step,
-            FailureReason::ReservationExpired,
-            "the items could not be held any longer".to_owned(),
-        )
     }
 }

@@ -60,7 +60,7 @@ impl Rules {
         tries: u32,
     ) -> Duration {
         let first = self.first_wait.unwrap_or(definition.deadline.first);
-        let max = self.max_wait.unwrap_or(definition.deadline.max);
+        let max = self.max_wait.unwrap_or(definition.deadline.max.max(first));
         let doublings = tries.saturating_sub(1).min(31);
         let wait = first.saturating_mul(1 << doublings).min(max);
         let jitter = u32::from(hash(checkout, command, tries));

@@ -1,6 +1,9 @@
 //! The straight path: one step after the other, and how it is left.
 
-use contracts::messages::FailureReason;
+use contracts::{
+    ids::GenericUuid,
+    messages::{FailureReason, ReservationExpired},
+};
 
 use super::Turn;
 use crate::{
@@ -82,6 +85,30 @@ impl Turn<'_> {
         let waiting = self.next_wait(waiting, definition.command.record, tries);
         self.wait_on(State::InProgress(waiting));
         Outcome::CommandResent(waiting.step)
+    }
+
+    /// The promise for the stock is over: everything is given back, the step in
+    /// flight first. The stock itself is held until it is released.
+    pub(super) fn reservation_expired(
+        &mut self,
+        waiting: Waiting,
+        event: &ReservationExpired,
+    ) -> Outcome {
+        if event.checkout_id != self.saga.progress.checkout_id {
+            return Outcome::Ignored(Ignored::OtherCheckout);
+        }
+        let reservation = event.reservation_id.into_untyped_uuid();
+        match self.saga.handle(Step::ReserveInventory) {
+            Some(known) if known != reservation => {
+                return Outcome::Ignored(Ignored::OtherReservation);
+            }
+            _ => self.remember(Step::ReserveInventory, reservation),
+        }
+        self.doubt(
+            waiting.step,
+            FailureReason::ReservationExpired,
+            "the items could not be held any longer".to_owned(),
+        )
     }
 
     /// Gives up a step of which it is not known whether it was done: it is
