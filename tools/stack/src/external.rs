@@ -76,20 +76,32 @@ fn databases_in(variable: Environment) -> BTreeMap<Service, String> {
 /// The parts behind addresses, without processes.
 pub(crate) fn parts(addresses: &Addresses) -> Vec<Part> {
     let mut parts = Vec::new();
-    let mut part = |kind, name: &str, address: Option<String>| {
+    let mut part = |kind, name: &str, address: Option<String>, url: &str| {
         parts.push(Part {
             kind,
             name: name.to_owned(),
             address: address.unwrap_or_default(),
+            url: url.to_owned(),
             process: None,
         });
     };
-    let first = addresses.bootstrap_servers.split(',').next();
-    part(PartKind::Kafka, "Kafka", first.map(str::to_owned));
-    let registry = host_and_port(&addresses.registry_url, 80);
-    part(PartKind::Registry, "schema registry", registry);
+    let servers = &addresses.bootstrap_servers;
+    let first = servers.split(',').next().map(str::to_owned);
+    part(PartKind::Kafka, "Kafka", first, servers);
+    let url = &addresses.registry_url;
+    part(
+        PartKind::Registry,
+        "schema registry",
+        host_and_port(url, 80),
+        url,
+    );
     if let Some(url) = &addresses.postgres_admin_url {
-        part(PartKind::Postgres, "PostgreSQL", host_and_port(url, 5432));
+        part(
+            PartKind::Postgres,
+            "PostgreSQL",
+            host_and_port(url, 5432),
+            url,
+        );
     }
     parts
 }

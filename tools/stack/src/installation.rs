@@ -76,14 +76,18 @@ pub(crate) async fn create(
                     .into(),
             )
         })?;
-        let admin = database::connect(admin_url).await?;
-        for service in Service::ALL {
+        // At once: each copies a template and waits for the disk.
+        let all = Service::ALL.iter().map(async |service| {
             let database = match name {
                 "" => service.name().to_owned(),
                 name => format!("{}_{name}", service.name()),
             };
+            let admin = database::connect(admin_url).await?;
             let url = database::create(&admin, admin_url, &database).await?;
-            databases.entry(*service).or_insert(url);
+            Ok::<_, Error>((*service, url))
+        });
+        for (service, url) in futures::future::try_join_all(all).await? {
+            databases.entry(service).or_insert(url);
         }
         Ok(databases)
     };

@@ -31,6 +31,7 @@ mod guard;
 mod http;
 mod identity;
 mod installation;
+mod kafka_admin;
 mod lifecycle;
 mod native;
 mod part;

@@ -1,10 +1,12 @@
 //! One of the parts: a Kafka broker, the schema registry, PostgreSQL.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::guard::Process;
-use crate::wait;
+use crate::{database, http, kafka_admin, wait};
 
 /// Which kind of part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,20 +29,31 @@ pub struct Part {
     pub name: String,
     /// "host:port", the same after it was started again.
     pub address: String,
+    /// What a client of its kind is given: of Kafka the address, of the others
+    /// a URL.
+    pub url: String,
     /// Its process, when the stack started one: tests kill, pause and restart
     /// it.
     pub process: Option<Process>,
 }
 
 impl Part {
-    /// Waits until it accepts connections, for example after it was started
-    /// again.
+    /// Waits until it serves clients, for example after it was started again.
     ///
     /// # Errors
     /// When it does not within `limit`, or its process has ended.
-    pub async fn wait_accepts(&self, limit: std::time::Duration) -> Result<()> {
+    pub async fn wait_ready(&self, limit: Duration) -> Result<()> {
         wait::until(&self.name, limit, self.process.as_ref(), async || {
-            wait::accepts(&self.address).await
+            // librdkafka would log every attempt to connect that fails.
+            wait::accepts(&self.address).await?;
+            match self.kind {
+                PartKind::Kafka => kafka_admin::ready_brokers(&self.url).await.map(drop),
+                PartKind::Registry => http::is_ok(&format!("{}/subjects", self.url)).await,
+                PartKind::Postgres => match database::connect(&self.url).await {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error.to_string()),
+                },
+            }
         })
         .await
     }

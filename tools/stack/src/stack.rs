@@ -19,6 +19,8 @@ use crate::{compose, database, external, native};
 
 /// An orderly stop of everything: each server has its own, shorter limit.
 const STOP_LIMIT: Duration = Duration::from_secs(90);
+/// For parts that should be up already to answer.
+const EXTERNAL_LIMIT: Duration = Duration::from_secs(30);
 
 /// What to start and where.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +75,9 @@ impl Stack {
             _ => {
                 let addresses = external::addresses()?;
                 let parts = external::parts(&addresses);
+                for part in &parts {
+                    part.wait_ready(EXTERNAL_LIMIT).await?;
+                }
                 (addresses, parts)
             }
         };

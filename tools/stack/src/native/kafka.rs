@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use tokio::process::Command;
 
 use super::cache::Parts;
@@ -14,6 +12,7 @@ use super::{java, part_folder};
 use crate::command;
 use crate::error::{Error, Result};
 use crate::guard::{Guard, ProcessSpec, Stopping};
+use crate::kafka_admin;
 use crate::part::{Part, PartKind};
 use crate::ports;
 use crate::progress::Progress;
@@ -23,8 +22,6 @@ use crate::wait;
 const FORMAT_LIMIT: Duration = Duration::from_secs(120);
 /// A broker's start, on a machine that is busy compiling.
 const READY_LIMIT: Duration = Duration::from_secs(120);
-/// One question to the broker.
-const METADATA_LIMIT: Duration = Duration::from_secs(5);
 /// Milliseconds for an orderly stop. The data is removed afterwards.
 const STOP_LIMIT_MS: u64 = 5_000;
 
@@ -89,6 +86,7 @@ pub(super) async fn start(
             kind: PartKind::Kafka,
             name: node.name.clone(),
             address: node.address(),
+            url: node.address(),
             process: Some(process),
         });
     }
@@ -98,39 +96,22 @@ pub(super) async fn start(
         .collect::<Vec<_>>()
         .join(",");
     for part in &started {
-        wait::until(&part.name, READY_LIMIT, part.process.as_ref(), async || {
-            // librdkafka would log every failed attempt to connect.
-            wait::accepts(&part.address).await?;
-            let servers = part.address.clone();
-            ready_brokers(servers, usize::from(brokers)).await
-        })
-        .await?;
+        part.wait_ready(READY_LIMIT).await?;
     }
+    // Each of them alone is ready; now they must have found each other.
+    wait::until("the Kafka cluster", READY_LIMIT, None, async || {
+        let found = kafka_admin::ready_brokers(&bootstrap_servers).await?;
+        match found >= usize::from(brokers) {
+            true => Ok(()),
+            false => Err(format!("{found} of {brokers} brokers take requests")),
+        }
+    })
+    .await?;
     task.done(bootstrap_servers.clone());
     Ok(Kafka {
         bootstrap_servers,
         brokers: started,
     })
-}
-
-/// Whether the cluster knows `expected` brokers that take requests.
-pub(crate) async fn ready_brokers(
-    servers: String,
-    expected: usize,
-) -> std::result::Result<(), String> {
-    let ask = move || -> std::result::Result<usize, rdkafka::error::KafkaError> {
-        let client: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", servers)
-            .set("log_level", "0")
-            .create()?;
-        Ok(client.fetch_metadata(None, METADATA_LIMIT)?.brokers().len())
-    };
-    match tokio::task::spawn_blocking(ask).await {
-        Ok(Ok(found)) if found >= expected => Ok(()),
-        Ok(Ok(found)) => Err(format!("{found} of {expected} brokers take requests")),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 async fn format(parts: &Parts, node: &Node, nodes: &[Node], cluster: &str) -> Result<()> {

@@ -17,7 +17,6 @@ use crate::guard::{Guard, ProcessSpec, Stopping, User};
 use crate::part::{Part, PartKind};
 use crate::ports;
 use crate::progress::Progress;
-use crate::wait;
 
 /// Creating the data folder.
 const INITDB_LIMIT: Duration = Duration::from_secs(120);
@@ -73,8 +72,9 @@ pub(super) async fn start(
             log: base.join("postgres.log"),
             user,
             stopping: Stopping {
-                // "Fast": closes connections instead of waiting for them.
-                signal: Signal::SIGINT as i32,
+                // "Immediate": without the checkpoint that the others write,
+                // for data that is removed a moment later.
+                signal: Signal::SIGQUIT as i32,
                 order: 1,
                 limit_ms: STOP_LIMIT_MS,
             },
@@ -84,26 +84,16 @@ pub(super) async fn start(
         "postgresql://postgres:{}@127.0.0.1:{port}/postgres",
         database::ADMIN_PASSWORD
     );
-    wait::until(
-        "PostgreSQL",
-        READY_LIMIT,
-        Some(&process),
-        async || match database::connect(&admin_url).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        },
-    )
-    .await?;
-    task.done(format!("127.0.0.1:{port}"));
-    Ok(Postgres {
-        admin_url,
-        part: Part {
-            kind: PartKind::Postgres,
-            name: "PostgreSQL".into(),
-            address: format!("127.0.0.1:{port}"),
-            process: Some(process),
-        },
-    })
+    let part = Part {
+        kind: PartKind::Postgres,
+        name: "PostgreSQL".into(),
+        address: format!("127.0.0.1:{port}"),
+        url: admin_url.clone(),
+        process: Some(process),
+    };
+    part.wait_ready(READY_LIMIT).await?;
+    task.done(part.address.clone());
+    Ok(Postgres { admin_url, part })
 }
 
 fn server_arguments(data: &Path, port: u16) -> Vec<String> {

@@ -9,11 +9,9 @@ use super::cache::Parts;
 use super::{java, part_folder};
 use crate::error::{Error, Result};
 use crate::guard::{Guard, ProcessSpec, Stopping};
-use crate::http;
 use crate::part::{Part, PartKind};
 use crate::ports;
 use crate::progress::Progress;
-use crate::wait;
 
 /// Its start, on a machine that is busy compiling.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -68,21 +66,14 @@ pub(super) async fn start(
         })
         .await?;
     let url = format!("http://127.0.0.1:{port}/apis/ccompat/v7");
-    wait::until(
-        "the schema registry",
-        READY_LIMIT,
-        Some(&process),
-        async || http::is_ok(&format!("{url}/subjects")).await,
-    )
-    .await?;
+    let part = Part {
+        kind: PartKind::Registry,
+        name: "schema registry".into(),
+        address: format!("127.0.0.1:{port}"),
+        url: url.clone(),
+        process: Some(process),
+    };
+    part.wait_ready(READY_LIMIT).await?;
     task.done(url.clone());
-    Ok(Registry {
-        url,
-        part: Part {
-            kind: PartKind::Registry,
-            name: "schema registry".into(),
-            address: format!("127.0.0.1:{port}"),
-            process: Some(process),
-        },
-    })
+    Ok(Registry { url, part })
 }
