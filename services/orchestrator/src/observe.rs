@@ -1,0 +1,77 @@
+//! What is logged and counted of a transition.
+
+use std::collections::BTreeMap;
+
+use contracts::ids::{CartId, CheckoutId};
+use contracts::{TraceContext, ids::GenericUuid};
+use flow::{Ignored, Outcome, Transition};
+use metrics::{counter, describe_counter};
+use uuid::Uuid;
+
+/// Transitions, by outcome and reason.
+const TRANSITIONS: &str = "checkout_transitions_total";
+/// Inputs that changed nothing, by reason.
+const IGNORED: &str = "checkout_inputs_ignored_total";
+
+/// Gives every metric of this module its help text.
+pub(crate) fn describe_metrics() {
+    describe_counter!(
+        TRANSITIONS,
+        "Inputs that made a saga move, by what happened and its step or reason"
+    );
+    describe_counter!(IGNORED, "Inputs that no saga had use for, by reason");
+}
+
+/// Adds up what a batch did.
+pub(crate) fn count(tally: BTreeMap<(&'static str, &'static str), u64>) {
+    let ignored = Outcome::Ignored(Ignored::Ended).label();
+    for ((outcome, reason), times) in tally {
+        if outcome == ignored {
+            counter!(IGNORED, "reason" => reason).increment(times);
+        } else {
+            counter!(TRANSITIONS, "outcome" => outcome, "reason" => reason).increment(times);
+        }
+    }
+}
+
+/// Logs a transition: the straight path for whoever debugs, the rest for
+/// whoever operates.
+pub(crate) fn log(cart: CartId, transition: &Transition, trace: &TraceContext) {
+    let outcome = &transition.outcome;
+    let checkout = transition
+        .saga
+        .as_ref()
+        .map_or(CheckoutId::from_untyped_uuid(Uuid::nil()), |saga| {
+            saga.progress.checkout_id
+        });
+    let trace_id = format_args!("{:032x}", u128::from_be_bytes(trace.trace_id));
+    macro_rules! event {
+        ($level:ident, $($what:tt)*) => {
+            tracing::$level!(
+                cart_id = %cart, checkout_id = %checkout, %trace_id,
+                outcome = outcome.label(), reason = outcome.reason(), $($what)*
+            )
+        };
+    }
+    match outcome {
+        Outcome::Started
+        | Outcome::StepDone(_)
+        | Outcome::Completed
+        | Outcome::StepUndone(_)
+        | Outcome::Failed(_)
+        | Outcome::Rejected(_) => event!(debug, "the saga moved"),
+        Outcome::StepRefused(..) => event!(debug, "a step was refused"),
+        Outcome::Ignored(why) => event!(debug, "ignored an input: {why}"),
+        Outcome::CommandResent(_) => event!(info, "no reply in time; sent the command again"),
+        Outcome::CompensationResent(_) => {
+            event!(info, "no reply in time; sent the compensation again")
+        }
+        Outcome::StepInDoubt(..) => event!(warn, "a step is in doubt and is being undone"),
+        Outcome::Stuck(_) => event!(
+            warn,
+            "the saga is stuck: its compensation is not answered; it is repeated without end"
+        ),
+        Outcome::Operated(_) => event!(info, "an operator's input took effect"),
+        Outcome::OperatorRefused(why) => event!(warn, "refused an operator's input: {why}"),
+    }
+}

@@ -1,0 +1,185 @@
+//! Flags and environment of the orchestrator alone.
+
+use std::time::Duration;
+
+use clap::Args;
+use flow::Rules;
+
+use crate::api::StreamLimits;
+
+/// Limits and waits of the saga.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Saga")]
+pub(crate) struct SagaArgs {
+    /// How long to wait for the first reply to a command before it is sent again, in
+    /// milliseconds, for every step. The wait doubles with each try, and is up to a quarter
+    /// longer. Default: each step's own, from 5000 to 10000.
+    #[arg(
+        long,
+        env = "REPLY_WAIT_FIRST_MS",
+        value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400_000)
+    )]
+    reply_wait_first_ms: Option<u64>,
+
+    /// Longest wait for a reply, in milliseconds, for every step. Default: each step's own, from
+    /// 30000 to 60000.
+    #[arg(
+        long,
+        env = "REPLY_WAIT_MAX_MS",
+        value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400_000)
+    )]
+    reply_wait_max_ms: Option<u64>,
+
+    /// How often a command is sent before its step is in doubt and the checkout is undone,
+    /// for every step. Default: each step's own, 6.
+    #[arg(
+        long,
+        env = "REPLY_TRIES",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000)
+    )]
+    reply_tries: Option<u32>,
+
+    /// How often a compensation is sent before its saga is reported stuck. It is sent on
+    /// without end.
+    #[arg(
+        long,
+        env = "STUCK_AFTER_TRIES",
+        value_name = "N",
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(1..=1_000)
+    )]
+    stuck_after_tries: u32,
+
+    /// Most lines of a cart; a larger one fails as INVALID_CART.
+    #[arg(
+        long,
+        env = "MAX_CART_ITEMS",
+        value_name = "N",
+        default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(1..=5_000)
+    )]
+    max_cart_items: u32,
+
+    /// How many requests for a checkout are remembered of one cart; further ones are
+    /// rejected as TOO_MANY_ATTEMPTS.
+    #[arg(
+        long,
+        env = "MAX_CHECKOUTS_PER_CART",
+        value_name = "N",
+        default_value_t = 32,
+        value_parser = clap::value_parser!(u32).range(1..=1_000)
+    )]
+    max_checkouts_per_cart: u32,
+}
+
+/// Flags that contradict each other.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--reply-wait-first-ms {first} exceeds --reply-wait-max-ms {max}; make it at most as large"
+)]
+pub(crate) struct FirstWaitExceedsLongest {
+    first: u64,
+    max: u64,
+}
+
+impl SagaArgs {
+    /// The rules that sagas are run with.
+    pub(crate) fn rules(&self) -> Result<Rules, FirstWaitExceedsLongest> {
+        if let (Some(first), Some(max)) = (self.reply_wait_first_ms, self.reply_wait_max_ms)
+            && first > max
+        {
+            return Err(FirstWaitExceedsLongest { first, max });
+        }
+        Ok(Rules {
+            max_items: self.max_cart_items as usize,
+            max_checkouts_per_cart: self.max_checkouts_per_cart as usize,
+            stuck_after_tries: self.stuck_after_tries,
+            first_wait: self.reply_wait_first_ms.map(Duration::from_millis),
+            max_wait: self.reply_wait_max_ms.map(Duration::from_millis),
+            tries: self.reply_tries,
+        })
+    }
+}
+
+/// Limits of the streams of status events.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Event streams")]
+pub(crate) struct EventStreamArgs {
+    /// How often a stream of a checkout's status looks for a change, in milliseconds.
+    #[arg(
+        long,
+        env = "EVENT_STREAM_POLL_MS",
+        value_name = "MS",
+        default_value_t = 500,
+        value_parser = clap::value_parser!(u64).range(10..=60_000)
+    )]
+    event_stream_poll_ms: u64,
+
+    /// Most streams at once; further ones are answered 503.
+    #[arg(
+        long,
+        env = "EVENT_STREAM_MAX",
+        value_name = "N",
+        default_value_t = 200,
+        value_parser = clap::value_parser!(u32).range(0..=100_000)
+    )]
+    event_stream_max: u32,
+
+    /// How long a stream lasts at most, in seconds. A browser opens a new one by itself.
+    #[arg(
+        long,
+        env = "EVENT_STREAM_MAX_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    event_stream_max_seconds: u64,
+}
+
+impl EventStreamArgs {
+    /// The limits, for the API.
+    pub(crate) fn limits(&self) -> StreamLimits {
+        StreamLimits {
+            poll: Duration::from_millis(self.event_stream_poll_ms),
+            streams: self.event_stream_max as usize,
+            lifetime: Duration::from_secs(self.event_stream_max_seconds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        saga: SagaArgs,
+    }
+
+    fn rules(flags: &[&str]) -> Result<Rules, FirstWaitExceedsLongest> {
+        Only::parse_from([&["orchestrator"], flags].concat())
+            .saga
+            .rules()
+    }
+
+    #[test]
+    fn without_flags_the_rules_are_those_of_the_flow() {
+        assert_eq!(rules(&[]), Ok(Rules::default()));
+    }
+
+    #[test]
+    fn a_first_wait_that_exceeds_the_longest_is_refused() {
+        let flags = ["--reply-wait-first-ms", "200", "--reply-wait-max-ms", "100"];
+        let error = rules(&flags).unwrap_err().to_string();
+        assert!(error.contains("--reply-wait-max-ms 100"), "{error}");
+        let rules = rules(&["--reply-wait-first-ms", "200", "--reply-tries", "3"]).unwrap();
+        assert_eq!(rules.first_wait, Some(Duration::from_millis(200)));
+        assert_eq!(rules.tries, Some(3));
+    }
+}

@@ -1,0 +1,212 @@
+//! The sagas of one batch.
+
+use std::collections::BTreeMap;
+
+use contracts::ids::CartId;
+use flow::{Ignored, Outcome, Saga};
+use jiff::Timestamp;
+use runtime::Home;
+use service::Rows;
+
+/// What a batch has read and changes.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The sagas by cart.
+    pub(crate) sagas: Rows<CartId, Row>,
+    /// How often each outcome occurred, by its labels.
+    pub(crate) tally: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+/// A saga and when it is to be woken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) saga: Saga,
+    /// Not later than the saga's deadline; `None` when it has ended.
+    pub(crate) wake_at: Option<Timestamp>,
+    /// Where the attempt began, if it began in this batch: then the whole row is
+    /// written, not only how far it is.
+    pub(crate) began: Option<Home>,
+}
+
+/// What made a saga move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A record, of this partition.
+    Record(Home),
+    /// Its timer.
+    Timer,
+}
+
+impl State {
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
+        let times = self
+            .tally
+            .entry((outcome.label(), outcome.reason()))
+            .or_default();
+        *times = times.saturating_add(1);
+    }
+
+    /// Counts a record that is none of the sagas' business.
+    pub(crate) fn count_unused(&mut self) {
+        let ignored = Outcome::Ignored(Ignored::UnknownCart).label();
+        *self.tally.entry((ignored, "not_for_sagas")).or_default() += 1;
+    }
+
+    /// Keeps a saga after a transition, where it or its wake-up has changed.
+    pub(crate) fn keep(&mut self, saga: Saga, changed: bool, cause: Cause) {
+        let cart = saga.cart_id;
+        let before = self.sagas.get(&cart);
+        let attempt = |row: &Row| row.saga.progress.checkout_id;
+        let began_now = before.map(attempt) != Some(saga.progress.checkout_id);
+        let began = match cause {
+            Cause::Record(home) if began_now => Some(home),
+            Cause::Record(_) | Cause::Timer => before.and_then(|row| row.began),
+        };
+        let wake_before = before.and_then(|row| row.wake_at);
+        let wake_at = match saga.due_at() {
+            None => None,
+            Some(due) if cause == Cause::Timer || began_now => Some(due),
+            Some(due) => Some(wake_before.map_or(due, |wake| wake.min(due))),
+        };
+        if changed || wake_at != wake_before {
+            self.sagas.put(
+                cart,
+                Row {
+                    saga,
+                    wake_at,
+                    began,
+                },
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::Topic;
+    use contracts::ids::{CheckoutId, CustomerId, GenericUuid};
+    use flow::{Cart, Progress, State as SagaState, Step, Waiting};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const HOME: Home = Home {
+        topic: Topic::ShoppingCheckouts,
+        partition: 2,
+    };
+    const ELSEWHERE: Cause = Cause::Record(Home {
+        topic: Topic::InventoryEvents,
+        partition: 0,
+    });
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn saga(attempt: u128, due: Option<i64>) -> Saga {
+        let state = due.map_or(SagaState::Failed, |due| {
+            SagaState::InProgress(Waiting {
+                step: Step::FIRST,
+                tries: 1,
+                since: at(0),
+                due_at: at(due),
+            })
+        });
+        Saga {
+            cart_id: CartId::from_untyped_uuid(Uuid::from_u128(1)),
+            cart: Cart {
+                customer_id: CustomerId::from_untyped_uuid(Uuid::nil()),
+                items: vec![],
+                total: 0,
+                currency: "EUR".to_owned(),
+            },
+            progress: Progress {
+                checkout_id: CheckoutId::from_untyped_uuid(Uuid::from_u128(attempt)),
+                state,
+                failure: None,
+                handles: BTreeMap::new(),
+                seen: vec![],
+                snapshots: 0,
+                operator_note: None,
+                started_at: at(0),
+                updated_at: at(0),
+            },
+        }
+    }
+
+    fn row(state: &State) -> &Row {
+        state
+            .sagas
+            .get(&CartId::from_untyped_uuid(Uuid::from_u128(1)))
+            .unwrap()
+    }
+
+    #[test]
+    fn the_wake_up_only_moves_earlier_until_the_timer_sets_it_or_the_saga_ends() {
+        let mut state = State::default();
+        state.keep(saga(7, Some(5)), true, Cause::Record(HOME));
+        assert_eq!(row(&state).wake_at, Some(at(5)));
+        state.keep(saga(7, Some(9)), true, ELSEWHERE);
+        assert_eq!(
+            row(&state).wake_at,
+            Some(at(5)),
+            "later deadlines leave the index alone"
+        );
+        state.keep(saga(7, Some(3)), true, ELSEWHERE);
+        assert_eq!(row(&state).wake_at, Some(at(3)));
+        state.keep(saga(7, Some(9)), false, Cause::Timer);
+        assert_eq!(
+            row(&state).wake_at,
+            Some(at(9)),
+            "the timer fired early and is set anew"
+        );
+        state.keep(saga(7, None), true, ELSEWHERE);
+        assert_eq!(row(&state).wake_at, None);
+    }
+
+    #[test]
+    fn the_home_is_where_the_attempt_began() {
+        let mut state = State::default();
+        state.keep(saga(7, Some(5)), true, Cause::Record(HOME));
+        state.keep(saga(7, Some(6)), true, ELSEWHERE);
+        assert_eq!(
+            row(&state).began,
+            Some(HOME),
+            "still to be inserted as a whole"
+        );
+        let read = |attempt| {
+            let row = Row {
+                saga: saga(attempt, None),
+                wake_at: None,
+                began: None,
+            };
+            State {
+                sagas: [(row.saga.cart_id, row)].into_iter().collect(),
+                ..State::default()
+            }
+        };
+        let mut state = read(7);
+        state.keep(saga(7, None), true, ELSEWHERE);
+        assert_eq!(row(&state).began, None);
+        let mut state = read(7);
+        state.keep(saga(8, Some(5)), true, Cause::Record(HOME));
+        assert_eq!(row(&state).began, Some(HOME), "a new attempt of the cart");
+        assert_eq!(row(&state).wake_at, Some(at(5)));
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_written() {
+        let row = Row {
+            saga: saga(7, Some(5)),
+            wake_at: Some(at(4)),
+            began: None,
+        };
+        let mut state = State {
+            sagas: [(row.saga.cart_id, row)].into_iter().collect(),
+            ..State::default()
+        };
+        state.keep(saga(7, Some(5)), false, ELSEWHERE);
+        let written = state.sagas.into_written();
+        assert_eq!((written.new.len(), written.changed.len()), (0, 0));
+    }
+}

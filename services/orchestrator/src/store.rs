@@ -1,0 +1,207 @@
+//! How sagas are read and written: every statement for a whole batch.
+
+use contracts::ids::{CartId, GenericUuid};
+use flow::{Cart, Progress, Saga};
+use jiff::Timestamp;
+use runtime::{Home, Sql};
+use service::{GaugeQuery, Rows};
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use crate::state::{Row, State};
+
+const LOCK: &str = "
+SELECT cart_id, cart, progress, wake_at
+FROM sagas WHERE cart_id = ANY($1::uuid[]) ORDER BY cart_id FOR UPDATE";
+
+const INSERT: &str = "
+INSERT INTO sagas (cart_id, cart, progress, home_topic, home_partition, wake_at)
+SELECT * FROM unnest($1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::timestamptz[])";
+
+/// A failed cart is checked out again: a new attempt in the same row.
+const BEGIN_AGAIN: &str = "
+UPDATE sagas s
+SET cart = u.cart, progress = u.progress, home_topic = u.home_topic,
+    home_partition = u.home_partition, wake_at = u.wake_at
+FROM unnest($1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::timestamptz[])
+  AS u (cart_id, cart, progress, home_topic, home_partition, wake_at)
+WHERE s.cart_id = u.cart_id";
+
+const UPDATE: &str = "
+UPDATE sagas s SET progress = u.progress, wake_at = u.wake_at
+FROM unnest($1::uuid[], $2::json[], $3::timestamptz[]) AS u (cart_id, progress, wake_at)
+WHERE s.cart_id = u.cart_id";
+
+/// One look-up in the index of timers for each home.
+const DUE: &str = "
+SELECT s.cart_id, s.home_topic, s.home_partition
+FROM unnest($1::text[], $2::int4[]) AS h (topic, partition)
+CROSS JOIN LATERAL (
+    SELECT cart_id, home_topic, home_partition, wake_at FROM sagas
+    WHERE home_topic = h.topic AND home_partition = h.partition AND wake_at <= $3
+    ORDER BY wake_at LIMIT $4
+) s
+ORDER BY s.wake_at LIMIT $4";
+
+/// Every statement of the message loop.
+pub(crate) const STATEMENTS: &[&str] = &[LOCK, INSERT, BEGIN_AGAIN, UPDATE, DUE];
+
+/// One saga, for the API.
+pub(crate) const READ_ONE: &str = "SELECT cart_id, cart, progress FROM sagas WHERE cart_id = $1";
+
+/// What operators watch. Sagas that have ended have no wake-up and are not counted:
+/// they are too many.
+pub(crate) const GAUGES: &[GaugeQuery] = &[
+    GaugeQuery {
+        name: "checkout_sagas",
+        help: "Sagas that have not ended, by state and step",
+        labels: &["state", "step"],
+        sql: "SELECT state, COALESCE(step, ''), count(*) FROM sagas \
+              WHERE wake_at IS NOT NULL GROUP BY state, step",
+    },
+    GaugeQuery {
+        name: "checkout_timers_due",
+        help: "Sagas whose timer is due and has not fired",
+        labels: &[],
+        sql: "SELECT count(*) FROM sagas WHERE wake_at <= now()",
+    },
+];
+
+/// Locks and reads the sagas of these carts.
+pub(crate) fn lock(carts: Vec<Uuid>) -> Sql {
+    Sql::new(LOCK, vec![Box::new(carts)])
+}
+
+/// The state of the rows that [`lock`] asked for.
+pub(crate) fn state(rows: Vec<Vec<tokio_postgres::Row>>) -> Result<State, tokio_postgres::Error> {
+    let row = |row: &tokio_postgres::Row| {
+        let saga = saga(row)?;
+        let wake_at = row.try_get("wake_at")?;
+        Ok((
+            saga.cart_id,
+            Row {
+                saga,
+                wake_at,
+                began: None,
+            },
+        ))
+    };
+    Ok(State {
+        sagas: rows
+            .iter()
+            .flatten()
+            .map(row)
+            .collect::<Result<_, tokio_postgres::Error>>()?,
+        ..State::default()
+    })
+}
+
+/// The saga of a row.
+pub(crate) fn saga(row: &tokio_postgres::Row) -> Result<Saga, tokio_postgres::Error> {
+    let Json(cart) = row.try_get::<_, Json<Cart>>("cart")?;
+    let Json(progress) = row.try_get::<_, Json<Progress>>("progress")?;
+    Ok(Saga {
+        cart_id: CartId::from_untyped_uuid(row.try_get("cart_id")?),
+        cart,
+        progress,
+    })
+}
+
+/// Writes what a batch has changed.
+pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
+    let written = sagas.into_written();
+    let (mut again, mut moved) = (Columns::default(), Columns::default());
+    for (_, row) in written.changed {
+        match row.began {
+            Some(home) => again.push_whole(row, home),
+            None => moved.push(row),
+        }
+    }
+    let mut new = Columns::default();
+    for (_, row) in written.new {
+        // A row is new because its attempt began.
+        if let Some(home) = row.began {
+            new.push_whole(row, home);
+        }
+    }
+    let statements = [
+        new.whole(INSERT),
+        again.whole(BEGIN_AGAIN),
+        moved.progress_only(),
+    ];
+    statements.into_iter().flatten().collect()
+}
+
+/// Rows turned into the array parameters of one statement.
+#[derive(Default)]
+struct Columns {
+    carts: Vec<Uuid>,
+    contents: Vec<Json<Cart>>,
+    progress: Vec<Json<Progress>>,
+    topics: Vec<&'static str>,
+    partitions: Vec<i32>,
+    wake_at: Vec<Option<Timestamp>>,
+}
+
+impl Columns {
+    fn push(&mut self, row: Row) {
+        self.carts.push(row.saga.cart_id.into_untyped_uuid());
+        self.progress.push(Json(row.saga.progress));
+        self.wake_at.push(row.wake_at);
+    }
+
+    fn push_whole(&mut self, row: Row, home: Home) {
+        self.carts.push(row.saga.cart_id.into_untyped_uuid());
+        self.contents.push(Json(row.saga.cart));
+        self.progress.push(Json(row.saga.progress));
+        self.topics.push(home.topic.name());
+        self.partitions.push(home.partition);
+        self.wake_at.push(row.wake_at);
+    }
+
+    fn whole(self, text: &'static str) -> Option<Sql> {
+        if self.carts.is_empty() {
+            return None;
+        }
+        Some(Sql::new(
+            text,
+            vec![
+                Box::new(self.carts),
+                Box::new(self.contents),
+                Box::new(self.progress),
+                Box::new(self.topics),
+                Box::new(self.partitions),
+                Box::new(self.wake_at),
+            ],
+        ))
+    }
+
+    fn progress_only(self) -> Option<Sql> {
+        if self.carts.is_empty() {
+            return None;
+        }
+        Some(Sql::new(
+            UPDATE,
+            vec![
+                Box::new(self.carts),
+                Box::new(self.progress),
+                Box::new(self.wake_at),
+            ],
+        ))
+    }
+}
+
+/// The sagas in these homes whose wake-up is due.
+pub(crate) fn due(homes: &[Home], now: Timestamp, limit: i64) -> Sql {
+    let topics: Vec<_> = homes.iter().map(|home| home.topic.name()).collect();
+    let partitions: Vec<_> = homes.iter().map(|home| home.partition).collect();
+    Sql::new(
+        DUE,
+        vec![
+            Box::new(topics),
+            Box::new(partitions),
+            Box::new(now),
+            Box::new(limit),
+        ],
+    )
+}
