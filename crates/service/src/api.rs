@@ -52,7 +52,7 @@ impl ApiError {
         text.parse().map_err(|_| {
             let shown: String = text.chars().take(64).collect();
             Self::bad_request(format!(
-                "`{shown}` is not the id of a {}: ids are UUIDs",
+                "`{shown}` is not a UUID, so no {} has this id",
                 K::tag()
             ))
         })

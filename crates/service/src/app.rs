@@ -84,7 +84,12 @@ where
         }
         return Err(anyhow!("{}", problems.join("; ")));
     }
-    logs::install(&args.logs)?;
+    let filter = if args.check_config {
+        logs::NOTHING
+    } else {
+        logs::USUAL
+    };
+    logs::install(&args.logs, filter)?;
     // One provider for every TLS connection of the process. Where one was installed
     // before, it serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -149,10 +149,17 @@ fn refused(error: refinery::Error) -> MigrateError {
 pub(crate) enum MigrateError {
     /// The database is away or refuses the connection.
     #[error("{}", describe_error(.0))]
-    Database(#[from] tokio_postgres::Error),
+    Database(tokio_postgres::Error),
     /// The migrations themselves are refused.
     #[error("{0:#}")]
     Refused(anyhow::Error),
+}
+
+/// Not as a source: the description holds the whole chain already.
+impl From<tokio_postgres::Error> for MigrateError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 impl MigrateError {

@@ -9,17 +9,22 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{LogArgs, LogFormat};
 
-/// Starts logging.
+/// What is logged where nothing else is said: no chatter of clients.
+pub(crate) const USUAL: &str = "info,tokio_postgres=warn,refinery_core=warn";
+/// For commands whose output says all.
+pub(crate) const NOTHING: &str = "off";
+
+/// Starts logging; `default` is the filter where none is configured.
 ///
 /// # Errors
 /// A filter that cannot be parsed; logging was started before.
-pub(crate) fn install(args: &LogArgs) -> anyhow::Result<()> {
+pub(crate) fn install(args: &LogArgs, default: &str) -> anyhow::Result<()> {
     let json = match args.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter(args.log.as_deref())?);
+    let registry = tracing_subscriber::registry().with(filter(args.log.as_deref(), default)?);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if json {
         // Fields beside the message, so that a search by cart id is a look-up.
@@ -32,14 +37,14 @@ pub(crate) fn install(args: &LogArgs) -> anyhow::Result<()> {
     .context("logging cannot be started")
 }
 
-/// The filter given, else that of `RUST_LOG`, else `info` without the chatter of clients.
-pub(crate) fn filter(given: Option<&str>) -> anyhow::Result<EnvFilter> {
+/// The filter given, else that of `RUST_LOG`, else the default.
+pub(crate) fn filter(given: Option<&str>, default: &str) -> anyhow::Result<EnvFilter> {
     let from_environment = || std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let text = given
         .map(str::to_owned)
         .or_else(from_environment)
         .filter(|text| !text.trim().is_empty())
-        .unwrap_or_else(|| "info,tokio_postgres=warn,refinery_core=warn".to_owned());
+        .unwrap_or_else(|| default.to_owned());
     EnvFilter::builder()
         .parse(&text)
         .with_context(|| format!("--log: `{text}` is not a log filter; try `info`"))

@@ -16,7 +16,7 @@ impl CommonArgs {
         if let Err(error) = crate::database::parse_url(&self.database.database_url) {
             problems.push(format!("{error:#}"));
         }
-        if let Err(error) = crate::logs::filter(self.logs.log.as_deref()) {
+        if let Err(error) = crate::logs::filter(self.logs.log.as_deref(), crate::logs::USUAL) {
             problems.push(format!("{error:#}"));
         }
         if let Some(endpoint) = &self.telemetry.otlp_endpoint {
