@@ -27,7 +27,9 @@ use crate::{
 ///
 /// `saga` is the stored saga of the cart that the input names, `None` where
 /// there is none. Never panics, and gives the same result for the same arguments.
+/// Times are kept in whole milliseconds, as the contracts carry them.
 pub fn next(saga: Option<Saga>, input: &Input<'_>, now: Timestamp, rules: &Rules) -> Transition {
+    let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
     let Some(saga) = saga else {
         return without_saga(input, now, rules);
     };

@@ -47,7 +47,8 @@ impl Rules {
         self.tries.unwrap_or(definition.retry.tries)
     }
 
-    /// How long to wait after a command was sent for the `tries`th time.
+    /// How long to wait after a command was sent for the `tries`th time, in whole
+    /// milliseconds.
     ///
     /// Doubles with each try up to the longest wait. On top comes a jitter of up
     /// to a quarter, which is a function of the arguments: sagas that began
@@ -64,7 +65,8 @@ impl Rules {
         let doublings = tries.saturating_sub(1).min(31);
         let wait = first.saturating_mul(1 << doublings).min(max);
         let jitter = u32::from(hash(checkout, command, tries));
-        wait.saturating_add((wait / 4).saturating_mul(jitter) / u32::from(u8::MAX))
+        let wait = wait.saturating_add((wait / 4).saturating_mul(jitter) / u32::from(u8::MAX));
+        Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod arbitrary;
 mod compile_fail;
+mod operators;
 mod page;
 mod participants;
 mod properties;
