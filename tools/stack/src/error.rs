@@ -50,36 +50,36 @@ pub enum Error {
     #[error("the guard process: {0}")]
     Guard(String),
     /// A file, folder, socket or process could not be used.
-    #[error("{doing}")]
+    #[error("{doing}: {cause}")]
     Io {
         /// What was being done, naming the file, address or program.
         doing: String,
         /// The system's error.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A statement failed on PostgreSQL.
-    #[error("{doing}")]
+    #[error("{doing}: {cause}")]
     Database {
         /// What was being done, naming the database.
         doing: String,
         /// PostgreSQL's error.
-        source: tokio_postgres::Error,
+        cause: tokio_postgres::Error,
     },
     /// A request to Kafka failed.
-    #[error("{doing}")]
+    #[error("{doing}: {cause}")]
     Kafka {
-        /// What was being done.
+        /// What was being done, naming the topic.
         doing: String,
         /// librdkafka's error.
-        source: rdkafka::error::KafkaError,
+        cause: rdkafka::error::KafkaError,
     },
     /// Topics or schemas could not be applied.
-    #[error("{doing}")]
+    #[error("{doing}: {cause:#}")]
     Deploy {
-        /// What was being applied.
+        /// What was being applied, and where.
         doing: String,
-        /// The cause.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The cause, with its own causes.
+        cause: anyhow::Error,
     },
     /// The request itself makes no sense here; the text says why.
     #[error("{0}")]
@@ -90,13 +90,21 @@ impl Error {
     /// For `map_err`: wraps a system error with what was being done.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
-        move |source| Self::Io { doing, source }
+        move |cause| Self::Io { doing, cause }
+    }
+
+    /// For `map_err`: wraps an error of Kafka with what was being done.
+    pub(crate) fn kafka(
+        doing: impl Into<String>,
+    ) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+        let doing = doing.into();
+        move |cause| Self::Kafka { doing, cause }
     }
 
     /// For `map_err`: wraps an error of PostgreSQL with what was being done.
     pub(crate) fn database(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();
-        move |source| Self::Database { doing, source }
+        move |cause| Self::Database { doing, cause }
     }
 }
 

@@ -122,13 +122,7 @@ async fn apply_schemas(addresses: &Addresses, prefix: &str) -> Result<()> {
         .map_err(deploy("schemas", &addresses.registry_url))
 }
 
-fn deploy<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-    what: &str,
-    to: &str,
-) -> impl FnOnce(E) -> Error {
+fn deploy(what: &str, to: &str) -> impl FnOnce(anyhow::Error) -> Error {
     let doing = format!("cannot apply the {what} to {to}");
-    move |error| Error::Deploy {
-        doing,
-        source: error.into(),
-    }
+    move |cause| Error::Deploy { doing, cause }
 }

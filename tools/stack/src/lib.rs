@@ -21,6 +21,7 @@
 //! however it ends.
 
 mod addresses;
+pub mod audit;
 mod binaries;
 mod command;
 mod compose;
@@ -38,6 +39,7 @@ mod part;
 mod ports;
 mod progress;
 mod provider;
+mod records;
 mod services;
 #[allow(
     clippy::module_inception,
@@ -48,6 +50,7 @@ mod state;
 mod wait;
 
 pub use addresses::Addresses;
+pub use audit::audit;
 pub use binaries::{Binaries, binaries, workspace};
 pub use error::{Error, LogTail, Result};
 pub use guard::{Guard, Process, ProcessSpec, ProcessState, Stopping, User, serve as guard};
@@ -57,6 +60,7 @@ pub use lifecycle::{GuardStatus, ProcessStatus, Status, down, lock, status};
 pub use part::{Part, PartKind};
 pub use progress::{Progress, Task};
 pub use provider::Provider;
+pub use records::{StoredRecord, stored_records};
 pub use services::{Service, ServiceInstance, ServiceOptions, Services};
 pub use stack::{Options, Stack};
 pub use state::{Entry, State};

@@ -1,7 +1,8 @@
 //! The four services, as processes of this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -240,6 +241,7 @@ pub(crate) async fn start(
     guard: &Guard,
     binaries: &Binaries,
     folder: &Path,
+    labels: &Labels,
     installation: &Installation,
     options: &ServiceOptions,
     progress: &Progress,
@@ -248,8 +250,8 @@ pub(crate) async fn start(
     task.update("starting");
     let mut instances = Vec::new();
     for service in Service::ALL {
-        for number in 1..=options.instances.get(service).copied().unwrap_or(0) {
-            let label = label(*service, number, installation);
+        for _ in 0..options.instances.get(service).copied().unwrap_or(0) {
+            let label = labels.new_label(*service, installation);
             let port_file = folder.join(format!("{label}.port"));
             forget(&port_file)?;
             let spec = spec(
@@ -276,16 +278,25 @@ pub(crate) async fn start(
     Ok(Services { instances })
 }
 
-/// Names files: tells services, instances and installations apart.
-fn label(service: Service, number: u16, installation: &Installation) -> String {
-    let mut label = service.name().to_owned();
-    if !installation.name.is_empty() {
-        label = format!("{label}-{}", installation.name);
+/// Hands out the names of instances, which are also those of their files.
+#[derive(Debug, Default)]
+pub(crate) struct Labels(Mutex<HashMap<String, u16>>);
+
+impl Labels {
+    /// Tells services, installations and instances apart.
+    fn new_label(&self, service: Service, installation: &Installation) -> String {
+        let mut label = service.name().to_owned();
+        if !installation.name.is_empty() {
+            label = format!("{label}-{}", installation.name);
+        }
+        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = used.entry(label.clone()).or_default();
+        *number += 1;
+        match *number {
+            1 => label,
+            number => format!("{label}-{number}"),
+        }
     }
-    if number > 1 {
-        label = format!("{label}-{number}");
-    }
-    label
 }
 
 fn spec(
@@ -376,10 +387,12 @@ mod tests {
 
     #[test]
     fn files_of_instances_differ() {
-        let name = |number, of| label(Service::Order, number, &installation(of));
-        assert_eq!(name(1, ""), "order");
-        assert_eq!(name(2, ""), "order-2");
-        assert_eq!(name(2, "trial"), "order-trial-2");
+        let labels = Labels::default();
+        let name = |of| labels.new_label(Service::Order, &installation(of));
+        assert_eq!(name(""), "order");
+        assert_eq!(name(""), "order-2");
+        assert_eq!(name("trial"), "order-trial");
+        assert_eq!(name("trial"), "order-trial-2");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::native::cache;
 use crate::part::{Part, PartKind};
 use crate::progress::Progress;
 use crate::provider::Provider;
-use crate::services::{self, ServiceOptions, Services};
+use crate::services::{self, Labels, ServiceOptions, Services};
 use crate::state::{Entry, State};
 use crate::{compose, database, external, native};
 
@@ -43,6 +43,7 @@ pub struct Stack {
     parts: Vec<Part>,
     guard: Guard,
     folder: PathBuf,
+    labels: Labels,
     progress: Progress,
 }
 
@@ -87,6 +88,7 @@ impl Stack {
             parts,
             guard,
             folder,
+            labels: Labels::default(),
             progress: progress.clone(),
         })
     }
@@ -104,6 +106,7 @@ impl Stack {
             parts: external::parts(&state.addresses),
             guard,
             folder,
+            labels: Labels::default(),
             progress: progress.clone(),
         })
     }
@@ -188,6 +191,7 @@ impl Stack {
             &self.guard,
             &binaries,
             &self.folder,
+            &self.labels,
             installation,
             options,
             &self.progress,

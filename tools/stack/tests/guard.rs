@@ -1,5 +1,8 @@
 //! Nothing outlives its owner: on real processes, cheap ones.
 
+// The allowance for tests does not reach their helpers.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -107,7 +107,7 @@ async fn lock(folder: &Path, task: &Task) -> Result<File> {
             Err(error) => {
                 return Err(Error::Io {
                     doing: format!("cannot lock {}", path.display()),
-                    source: error.into(),
+                    cause: error.into(),
                 });
             }
         }
