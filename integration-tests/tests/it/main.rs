@@ -1,1 +1,16 @@
-//! The whole saga against the real parts.
+//! The whole saga against the real parts: Kafka, a schema registry and
+//! PostgreSQL are started once; the tests run side by side, most of them in one
+//! shared installation, those that disturb services in installations of their
+//! own.
+
+#![allow(missing_docs, unreachable_pub, reason = "one binary of tests")]
+
+mod bad_input;
+mod checkout;
+mod compose;
+mod contracts_live;
+mod crashes;
+mod http;
+mod positions;
+mod silence;
+mod support;

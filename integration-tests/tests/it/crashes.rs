@@ -1,0 +1,113 @@
+//! Services that are killed while carts flow. Whatever the moment, every cart
+//! ends once and the databases balance.
+
+use crate::support::carts::cart;
+use crate::support::{Options, Outcome, SERVICES, System, product};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_cart_is_lost_or_doubled_when_services_are_killed() {
+    let system = System::start("killed", Options::default()).await;
+    let sku = product();
+    let scarce = product();
+    system.set_stock(&sku, 1_000).await;
+    system.set_stock(&scarce, 20).await;
+
+    let carts: Vec<_> = (0..240)
+        .map(|number| match number % 6 {
+            0 => cart(&scarce, 1, 700),
+            // Insufficient funds.
+            1 => cart(&sku, 1, 1_051),
+            _ => cart(&sku, 1, 700),
+        })
+        .collect();
+    // Kill one service after each part of the carts, in turn, two rounds.
+    let victims: Vec<&str> = SERVICES.iter().chain(SERVICES).copied().collect();
+    let part = carts.len() / victims.len();
+    for (victim, carts) in victims.iter().zip(carts.chunks(part)) {
+        for cart in carts {
+            system.publish(cart).await;
+        }
+        // Some of them are under way now.
+        let first = &carts[0];
+        system
+            .recorder
+            .wait_for("a cart under way", |seen| {
+                seen.iter()
+                    .any(|seen| {
+                        seen.message.as_ref().is_some_and(|message| {
+                            message.cart_id() == Some(first.cart_id)
+                                && message.command_id().is_some()
+                        })
+                    })
+                    .then_some(())
+            })
+            .await;
+        system.kill(victim).await;
+        system.start_service(victim).await;
+    }
+    let mut created = 0;
+    for cart in &carts {
+        match system.outcome(cart).await {
+            Outcome::Created(_) => created += 1,
+            Outcome::Failed(_) => {}
+            Outcome::Rejected(rejected) => panic!("{rejected:?}"),
+        }
+    }
+    assert_eq!(
+        created,
+        160 + 20,
+        "all but the declined and those that found no stock"
+    );
+    for cart in &carts {
+        system.assert_one_outcome(cart).await;
+    }
+    system.assert_balanced().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_share_the_work_and_one_takes_over() {
+    let options = Options {
+        instances: 2,
+        ..Options::default()
+    };
+    let system = System::start("two_instances", options).await;
+    let sku = product();
+    system.set_stock(&sku, 1_000).await;
+    let carts: Vec<_> = (0..120).map(|_| cart(&sku, 1, 700)).collect();
+    for cart in &carts[..60] {
+        system.publish(cart).await;
+    }
+    for service in SERVICES {
+        system.kill(service).await;
+    }
+    for cart in &carts[60..] {
+        system.publish(cart).await;
+    }
+    for cart in &carts {
+        assert!(matches!(system.outcome(cart).await, Outcome::Created(_)));
+        system.assert_one_outcome(cart).await;
+    }
+    system.assert_balanced().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graceful_stop_leaves_nothing_to_publish_again() {
+    let system = System::start("graceful", Options::default()).await;
+    let sku = product();
+    system.set_stock(&sku, 10).await;
+    let cart = cart(&sku, 1, 700);
+    system.publish(&cart).await;
+    assert!(matches!(system.outcome(&cart).await, Outcome::Created(_)));
+    for service in SERVICES {
+        system.stop(service).await;
+        let left: i64 = system
+            .query(
+                service,
+                "SELECT count(*) FROM progress WHERE outputs <> ''",
+                &[],
+            )
+            .await[0]
+            .get(0);
+        assert_eq!(left, 0, "{service} has stopped with outputs in its rows");
+    }
+}

@@ -1,0 +1,548 @@
+//! What the tests stand on: the real parts, started once; installations on
+//! them; and what a cart service, a subscriber and an operator would do.
+
+pub mod carts;
+mod recorder;
+mod world;
+
+use std::collections::BTreeMap;
+
+use contracts::ids::GenericUuid;
+use contracts::messages::{
+    CartCheckedOut, CheckoutFailed, CheckoutRejected, OrderCreated, SagaState, SetStock,
+};
+use contracts::{Codec, Message, RecordType, RegistryConfig, Topic, TopicNames, TraceContext};
+use jiff::Timestamp;
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use stack::{Installation, Service, ServiceInstance, ServiceOptions};
+use tokio::sync::Mutex;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+pub use recorder::{PATIENCE, Recorder, Seen};
+
+/// The services, by name.
+pub const SERVICES: &[&str] = &["orchestrator", "inventory", "payment", "order"];
+
+/// An orchestrator that does not wait long for its participants.
+pub const IMPATIENT: &[(&str, &str)] = &[
+    ("REPLY_WAIT_FIRST_MS", "200"),
+    ("REPLY_WAIT_MAX_MS", "400"),
+    ("REPLY_TRIES", "3"),
+    ("STUCK_AFTER_TRIES", "2"),
+];
+
+/// How an installation of a test differs from the usual one.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// The services to start.
+    pub services: &'static [&'static str],
+    /// How many instances of each.
+    pub instances: u16,
+    /// Environment of the orchestrator.
+    pub orchestrator: &'static [(&'static str, &'static str)],
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            services: SERVICES,
+            instances: 1,
+            orchestrator: &[],
+        }
+    }
+}
+
+/// How a checkout ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Created(OrderCreated),
+    Failed(CheckoutFailed),
+    Rejected(CheckoutRejected),
+}
+
+/// The states of what is held, or not, for a cart.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    pub reservation: Option<String>,
+    pub authorization: Option<String>,
+    pub order: Option<String>,
+}
+
+impl Holdings {
+    pub fn new(
+        reservation: Option<&str>,
+        authorization: Option<&str>,
+        order: Option<&str>,
+    ) -> Self {
+        Self {
+            reservation: reservation.map(str::to_owned),
+            authorization: authorization.map(str::to_owned),
+            order: order.map(str::to_owned),
+        }
+    }
+}
+
+/// A product that no other test has.
+pub fn product() -> String {
+    format!("sku-{}", Uuid::new_v4().simple())
+}
+
+/// An installation with its services, and clients of it.
+pub struct System {
+    pub names: TopicNames,
+    pub registry: RegistryConfig,
+    pub recorder: Recorder,
+    pub http: reqwest::Client,
+    codec: Codec,
+    producer: FutureProducer,
+    installation: Installation,
+    options: Options,
+    instances: Mutex<Vec<ServiceInstance>>,
+}
+
+impl System {
+    /// The installation that tests share which disturb nobody.
+    pub async fn shared() -> &'static Self {
+        world::shared().await
+    }
+
+    /// An installation of a test's own.
+    pub async fn start(name: &str, options: Options) -> Self {
+        let installation = world::installation(name).await;
+        let names = installation.topics();
+        let registry = installation.registry();
+        let codec = Codec::connect(&registry, names.clone(), RecordType::ALL)
+            .await
+            .expect("all schemas are registered");
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", &installation.bootstrap_servers)
+            .set("partitioner", "murmur2_random")
+            .set("message.max.bytes", "2000000")
+            .create()
+            .expect("a producer");
+        let system = Self {
+            recorder: Recorder::start(&installation.bootstrap_servers, &codec),
+            http: reqwest::Client::new(),
+            names,
+            registry,
+            codec,
+            producer,
+            installation,
+            options,
+            instances: Mutex::default(),
+        };
+        let services: Vec<Service> = options.services.iter().map(|name| service(name)).collect();
+        system.start_instances(&services).await;
+        system
+    }
+
+    async fn start_instances(&self, services: &[Service]) {
+        // A killed instance holds its partitions for the session time-out; six
+        // seconds is the least that a broker grants.
+        let mut options = ServiceOptions::none().env("SESSION_TIMEOUT_MS", "6000");
+        for service in services {
+            options = options.instances(*service, self.options.instances);
+        }
+        for (name, value) in self.options.orchestrator {
+            options = options.env_of(Service::Orchestrator, *name, *value);
+        }
+        let started = world::start_services(&self.installation, &options).await;
+        self.instances.lock().await.extend(started.instances);
+    }
+
+    /// Starts a service, anew if it has been stopped or killed.
+    pub async fn start_service(&self, name: &str) {
+        {
+            let instances = self.instances.lock().await;
+            let ended = instances.iter().find(|instance| {
+                instance.service.name() == name && instance.process.pid().is_none()
+            });
+            if let Some(instance) = ended {
+                instance
+                    .start_again(PATIENCE)
+                    .await
+                    .expect("it starts again");
+                return;
+            }
+        }
+        self.start_instances(&[service(name)]).await;
+    }
+
+    /// Kills an instance, as `kill -9` does.
+    pub async fn kill(&self, name: &str) {
+        let instances = self.instances.lock().await;
+        let instance = running(&instances, name);
+        instance.process.kill9().expect("killed");
+        instance
+            .process
+            .wait_ended(PATIENCE)
+            .await
+            .expect("it ended");
+    }
+
+    /// Asks an instance to stop and waits for it.
+    pub async fn stop(&self, name: &str) {
+        let instances = self.instances.lock().await;
+        let instance = running(&instances, name);
+        instance.process.terminate().expect("asked to stop");
+        instance
+            .process
+            .wait_ended(PATIENCE)
+            .await
+            .expect("it ended");
+    }
+
+    /// Starts a stopped service that is expected to end by itself, and returns
+    /// its log.
+    pub async fn fails_to_start(&self, name: &str) -> String {
+        let instances = self.instances.lock().await;
+        let instance = instances
+            .iter()
+            .find(|instance| instance.service.name() == name)
+            .expect("an instance");
+        instance.process.start_again().await.expect("it starts");
+        instance
+            .process
+            .wait_ended(PATIENCE)
+            .await
+            .expect("it ended by itself");
+        std::fs::read_to_string(instance.process.log()).expect("a log")
+    }
+
+    /// The address of a service's HTTP server with a path.
+    pub async fn url(&self, name: &str, path: &str) -> String {
+        let instances = self.instances.lock().await;
+        let base = running(&instances, name).http_url().expect("an address");
+        format!("{base}{path}")
+    }
+
+    pub async fn get_status(&self, service: &str, path: &str) -> u16 {
+        self.get(service, path).await.status().as_u16()
+    }
+
+    pub async fn get_text(&self, service: &str, path: &str) -> String {
+        self.get(service, path).await.text().await.expect("text")
+    }
+
+    pub async fn get_json(&self, service: &str, path: &str) -> serde_json::Value {
+        let response = self.get(service, path).await;
+        assert_eq!(response.status(), 200, "{service}{path}");
+        response.json().await.expect("JSON")
+    }
+
+    async fn get(&self, service: &str, path: &str) -> reqwest::Response {
+        let url = self.url(service, path).await;
+        self.http
+            .get(&url)
+            .timeout(PATIENCE)
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    /// The customer-visible status of a cart.
+    pub async fn status(&self, cart: &CartCheckedOut) -> serde_json::Value {
+        self.get_json("orchestrator", &format!("/checkouts/{}", cart.cart_id))
+            .await
+    }
+
+    /// A message in the wire format.
+    pub fn encode(&self, message: &Message) -> Vec<u8> {
+        self.codec.encode(message).expect("it encodes")
+    }
+
+    /// Publishes as the cart service does.
+    pub async fn publish(&self, cart: &CartCheckedOut) {
+        self.publish_message(&cart.clone().into()).await;
+    }
+
+    /// Publishes several carts without waiting in between.
+    pub async fn publish_all(&self, carts: &[&CartCheckedOut]) {
+        futures::future::join_all(carts.iter().map(|cart| self.publish(cart))).await;
+    }
+
+    /// Publishes a cart as part of a trace.
+    pub async fn publish_traced(&self, cart: &CartCheckedOut, trace: &TraceContext) {
+        let message: Message = cart.clone().into();
+        let headers = contracts::headers(&message, "/shop/carts", cart.occurred_at, trace);
+        let headers: Vec<(&str, &[u8])> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .collect();
+        let value = self.encode(&message);
+        self.publish_raw(
+            Topic::ShoppingCheckouts,
+            Some(message.key().as_bytes()),
+            Some(&value),
+            &headers,
+        )
+        .await;
+    }
+
+    pub async fn publish_message(&self, message: &Message) {
+        let value = self.encode(message);
+        let key = message.key();
+        self.publish_raw(
+            message.record_type().topic(),
+            Some(key.as_bytes()),
+            Some(&value),
+            &[],
+        )
+        .await;
+    }
+
+    /// Publishes whatever bytes.
+    pub async fn publish_raw(
+        &self,
+        topic: Topic,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, &[u8])],
+    ) {
+        let mut owned = OwnedHeaders::new();
+        for (name, value) in headers {
+            owned = owned.insert(Header {
+                key: name,
+                value: Some(*value),
+            });
+        }
+        let mut record: FutureRecord<'_, [u8], [u8]> =
+            FutureRecord::to(self.names.name(topic)).headers(owned);
+        record.key = key;
+        record.payload = value;
+        self.producer
+            .send(record, PATIENCE)
+            .await
+            .unwrap_or_else(|(error, _)| panic!("not published: {error}"));
+    }
+
+    /// Sets the stock of a product and waits until it is set.
+    pub async fn set_stock(&self, product: &str, on_hand: i64) {
+        let command = SetStock {
+            command_id: contracts::ids::CommandId::from_untyped_uuid(Uuid::new_v4()),
+            product_id: product.to_owned(),
+            on_hand,
+        };
+        let id = command.command_id;
+        self.publish_message(&command.into()).await;
+        self.recorder
+            .wait_for("the stock is set", |seen| {
+                seen.iter()
+                    .any(|seen| {
+                        matches!(&seen.message, Some(Message::StockSet(set)) if set.command_id == id)
+                    })
+                    .then_some(())
+            })
+            .await;
+    }
+
+    /// On hand and reserved, of a product.
+    pub async fn stock(&self, product: &str) -> (i64, i64) {
+        let sql = "SELECT on_hand, reserved FROM stock WHERE product_id = $1";
+        let rows = self.query("inventory", sql, &[&product]).await;
+        (rows[0].get(0), rows[0].get(1))
+    }
+
+    /// How the checkout of this event ended, as soon as it has.
+    pub async fn outcome(&self, cart: &CartCheckedOut) -> Outcome {
+        self.recorder
+            .wait_for(&format!("the outcome of {}", cart.cart_id), |seen| {
+                outcomes(seen, cart).into_iter().next()
+            })
+            .await
+    }
+
+    /// Fails unless this event has exactly one outcome on the public topics.
+    /// Repeats on the wire that a crash may cause carry the same id.
+    pub async fn assert_one_outcome(&self, cart: &CartCheckedOut) {
+        let seen = self.recorder.all();
+        let ids: std::collections::BTreeSet<String> = seen
+            .iter()
+            .filter(|seen| outcome_of(seen, cart).is_some())
+            .filter_map(|seen| seen.header("ce_id"))
+            .collect();
+        assert_eq!(ids.len(), 1, "{:?}", outcomes(&seen, cart));
+    }
+
+    /// Waits until every record of this cart that is on a topic has been
+    /// handled: a marker cart of the same key goes the same way behind it.
+    pub async fn quiesce(&self, cart: &CartCheckedOut) {
+        let before = self.recorder.of_cart(cart.cart_id).len();
+        let marker = carts::again(cart);
+        self.publish(&marker).await;
+        let marked = self.recorder.wait_for("the marker's outcome", |seen| {
+            outcomes(seen, &marker).into_iter().next()
+        });
+        marked.await;
+        assert!(self.recorder.of_cart(cart.cart_id).len() > before);
+    }
+
+    /// The dead letter of the record that carried this marker.
+    pub async fn dead_letter(&self, topic: Topic, marker: &str) -> Seen {
+        let dlq = self.names.dlq(topic).to_owned();
+        self.recorder
+            .wait_for("a dead letter", |seen| {
+                seen.iter()
+                    .find(|seen| {
+                        seen.topic == dlq && seen.header("marker").as_deref() == Some(marker)
+                    })
+                    .cloned()
+            })
+            .await
+    }
+
+    /// Why a cart was refused: the code of its dead letter, or the reason of its
+    /// failure.
+    pub async fn refusal(&self, cart: &CartCheckedOut) -> String {
+        let dlq = self.names.dlq(Topic::ShoppingCheckouts).to_owned();
+        let key = cart.cart_id.to_string();
+        self.recorder
+            .wait_for("a refusal", |seen| {
+                seen.iter().find_map(|seen| match &seen.message {
+                    Some(Message::CheckoutFailed(failed)) if failed.cart_id == cart.cart_id => {
+                        serde_json::to_value(failed.reason)
+                            .ok()
+                            .and_then(|reason| Some(reason.as_str()?.to_owned()))
+                    }
+                    _ if seen.topic == dlq && seen.key.as_deref() == Some(key.as_bytes()) => {
+                        seen.header("__connect.errors.exception.class.name")
+                    }
+                    _ => None,
+                })
+            })
+            .await
+    }
+
+    /// Waits for a snapshot of a cart's saga in this state.
+    pub async fn snapshot(&self, cart: &CartCheckedOut, state: SagaState) {
+        self.recorder
+            .wait_for(&format!("a snapshot {state:?}"), |seen| {
+                seen.iter()
+                    .any(|seen| {
+                        matches!(&seen.message, Some(Message::SagaSnapshot(snapshot))
+                            if snapshot.cart_id == cart.cart_id && snapshot.state == state)
+                    })
+                    .then_some(())
+            })
+            .await;
+    }
+
+    /// The compensating commands of a cart, each the first time it was sent, by
+    /// the time of their publication.
+    pub fn undo_order(&self, cart: &CartCheckedOut) -> Vec<RecordType> {
+        let mut sent: BTreeMap<Timestamp, RecordType> = BTreeMap::new();
+        for seen in self.recorder.all() {
+            let Some(message) = &seen.message else {
+                continue;
+            };
+            let record = message.record_type();
+            let is_undo = matches!(
+                record,
+                RecordType::CancelOrder
+                    | RecordType::VoidAuthorization
+                    | RecordType::ReleaseInventory
+            );
+            if is_undo
+                && message.cart_id() == Some(cart.cart_id)
+                && !sent.values().any(|sent| *sent == record)
+            {
+                let time = seen.header("ce_time").expect("a time");
+                let time: Timestamp = time.parse().expect("RFC 3339");
+                sent.insert(time, record);
+            }
+        }
+        sent.into_values().collect()
+    }
+
+    /// Rows of a service's database.
+    pub async fn query(
+        &self,
+        name: &str,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Vec<tokio_postgres::Row> {
+        let client = self
+            .installation
+            .connect(service(name))
+            .await
+            .expect("a connection");
+        client
+            .query(sql, params)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+    }
+
+    /// What is held for the checkout of this event.
+    pub async fn holdings(&self, cart: &CartCheckedOut) -> Holdings {
+        let checkout = cart.event_id.into_untyped_uuid();
+        let mut states = Vec::new();
+        for (service, table) in [
+            ("inventory", "reservations"),
+            ("payment", "authorizations"),
+            ("order", "orders"),
+        ] {
+            // A service that was never started has no tables yet.
+            let migrated = self
+                .query(service, "SELECT to_regclass($1) IS NOT NULL", &[&table])
+                .await[0]
+                .get(0);
+            let sql = format!("SELECT state::text FROM {table} WHERE checkout_id = $1");
+            let rows = match migrated {
+                true => self.query(service, &sql, &[&checkout]).await,
+                false => Vec::new(),
+            };
+            states.push(rows.first().map(|row| row.get(0)));
+        }
+        let [reservation, authorization, order] =
+            <[Option<String>; 3]>::try_from(states).expect("three");
+        Holdings {
+            reservation,
+            authorization,
+            order,
+        }
+    }
+
+    /// Fails unless stock, money and orders balance over the four databases.
+    pub async fn assert_balanced(&self) {
+        //AUDIT
+    }
+}
+
+fn service(name: &str) -> Service {
+    *Service::ALL
+        .iter()
+        .find(|service| service.name() == name)
+        .unwrap_or_else(|| panic!("no service is called {name}"))
+}
+
+fn running<'a>(instances: &'a [ServiceInstance], name: &str) -> &'a ServiceInstance {
+    instances
+        .iter()
+        .find(|instance| instance.service.name() == name && instance.process.pid().is_some())
+        .unwrap_or_else(|| panic!("{name} does not run"))
+}
+
+fn outcome_of(seen: &Seen, cart: &CartCheckedOut) -> Option<Outcome> {
+    let checkout = contracts::ids::checkout_id(cart.event_id);
+    match seen.message.clone()? {
+        Message::OrderCreated(order) if order.checkout_id == checkout => {
+            Some(Outcome::Created(order))
+        }
+        Message::CheckoutFailed(failed) if failed.checkout_id == checkout => {
+            Some(Outcome::Failed(failed))
+        }
+        Message::CheckoutRejected(rejected) if rejected.checkout_id == checkout => {
+            Some(Outcome::Rejected(rejected))
+        }
+        _ => None,
+    }
+}
+
+fn outcomes(seen: &[Seen], cart: &CartCheckedOut) -> Vec<Outcome> {
+    seen.iter()
+        .filter_map(|seen| outcome_of(seen, cart))
+        .collect()
+}
