@@ -24,6 +24,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit of one statement for an HTTP request or a gauge.
 const POOL_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Every statement of the message loop finds its rows by key. Its plans are made once a
+/// connection, and those made while the tables are still small would scan them whole until
+/// the server has gathered statistics.
+const MESSAGE_LOOP_OPTIONS: &str = "-c enable_seqscan=off -c jit=off";
+
 /// How to reach the database, TLS included.
 #[derive(Clone)]
 pub(crate) struct Database {
@@ -57,6 +62,19 @@ impl Database {
         format!("{name} on {}:{port}", hosts.join(","))
     }
 
+    /// The same database, with these server settings for each connection.
+    fn with_options(&self, options: &str) -> Self {
+        let mut config = self.config.clone();
+        config.options(match self.config.get_options() {
+            Some(given) => format!("{given} {options}"),
+            None => options.to_owned(),
+        });
+        Self {
+            config,
+            tls: self.tls.clone(),
+        }
+    }
+
     /// Opens a connection, driven by a task of its own.
     pub(crate) async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
         let (client, connection) = self.config.connect(self.tls.clone()).await?;
@@ -70,7 +88,7 @@ impl Database {
 
     /// For the message loop, which keeps connections of its own.
     pub(crate) fn connector(&self) -> Connector {
-        let database = self.clone();
+        let database = self.with_options(MESSAGE_LOOP_OPTIONS);
         Arc::new(move || {
             let database = database.clone();
             Box::pin(async move { database.connect().await })
@@ -79,19 +97,11 @@ impl Database {
 
     /// A bounded pool for HTTP requests and gauges. It connects when it is first used.
     pub(crate) fn pool(&self, size: usize) -> anyhow::Result<Pool> {
-        let mut config = self.config.clone();
-        let limit = format!(
-            "-c statement_timeout={}",
-            POOL_STATEMENT_TIMEOUT.as_millis()
-        );
-        let options = match config.get_options() {
-            Some(options) => format!("{options} {limit}"),
-            None => limit,
-        };
-        config.options(options);
+        let limit = POOL_STATEMENT_TIMEOUT.as_millis();
+        let limited = self.with_options(&format!("-c statement_timeout={limit}"));
         let manager = Manager::from_config(
-            config,
-            self.tls.clone(),
+            limited.config,
+            limited.tls,
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             },
