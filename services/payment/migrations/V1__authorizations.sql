@@ -41,6 +41,7 @@ CREATE TABLE authorizations (
     wake_at              timestamptz,
 
     CHECK ((wake_at IS NOT NULL) = (state IN ('REQUESTED', 'VOIDING'))),
+    CHECK (NOT void_requested OR state = 'REQUESTED'),
     CHECK ((decline_reason IS NULL) = (declined_at IS NULL))
 );
 

@@ -14,22 +14,19 @@
 //! gets the reply it got before. Whatever answers a call that is not out changes
 //! nothing.
 
+mod checks;
+mod replies;
+
+use contracts::Poison;
 use contracts::ids::{self, AuthorizationId, CartId, CheckoutId, CommandId, CustomerId};
-use contracts::messages::{
-    AuthorizationVoided, AuthorizePayment, DeclineReason, PaymentAuthorized, PaymentDeclined,
-    VoidAuthorization,
-};
-use contracts::{ErrorCode, Poison};
+use contracts::messages::{AuthorizePayment, DeclineReason, VoidAuthorization};
 use jiff::Timestamp;
 use runtime::{Home, Outbox};
 
+use self::checks::{check_command, check_other_command, is_currency, kept_currency};
 use crate::gateway::{AuthorizeRequest, Hold, Unsettled, VoidRequest};
 use crate::handler::{Call, Request};
 use crate::retry::Retry;
-
-/// Kept in place of a currency that is no ISO 4217 code: the standard's own code
-/// for "no currency".
-const NO_CURRENCY: &str = "XXX";
 
 /// Where an authorization stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -272,7 +269,7 @@ impl Authorization {
         match answer {
             Ok(Hold::Placed { reference }) => {
                 self.hold(Some(reference.clone()), context.now);
-                if self.void_requested {
+                if std::mem::take(&mut self.void_requested) {
                     self.give_up(context, out);
                 } else {
                     self.state = State::Authorized;
@@ -406,119 +403,8 @@ impl Authorization {
 
     fn settle_voided(&mut self, now: Timestamp) {
         self.state = State::Voided;
+        self.void_requested = false;
         self.voided_at = Some(now);
         self.wake_at = None;
     }
-
-    fn check_cart(&self, cart: CartId) -> Result<(), Poison> {
-        if self.cart_id == cart {
-            return Ok(());
-        }
-        Err(contradiction(format!(
-            "checkout {} belongs to cart {}, not to cart {cart}",
-            self.checkout_id, self.cart_id
-        )))
-    }
-
-    /// A command that is repeated says what it said before.
-    fn check_terms(&self, command: &AuthorizePayment) -> Result<(), Poison> {
-        let (Some(amount), Some(currency)) = (self.amount, self.currency.as_deref()) else {
-            return Ok(());
-        };
-        if (amount, currency) == (command.amount, kept_currency(&command.currency)) {
-            return Ok(());
-        }
-        Err(contradiction(format!(
-            "command {} came before with the amount {amount} {currency}, now with {} {}",
-            command.command_id,
-            command.amount,
-            kept_currency(&command.currency)
-        )))
-    }
-
-    fn reply_authorized(&self, out: &mut Outbox<Call>) {
-        // All five are there once money is held.
-        if let (Some(command_id), Some(authorization_id), Some(amount), Some(currency), Some(at)) = (
-            self.authorize_command_id,
-            self.authorization_id,
-            self.amount,
-            self.currency.clone(),
-            self.authorized_at,
-        ) {
-            out.send(PaymentAuthorized {
-                command_id,
-                checkout_id: self.checkout_id,
-                cart_id: self.cart_id,
-                authorization_id,
-                amount,
-                currency,
-                authorized_at: at,
-            });
-        }
-    }
-
-    fn reply_declined(&self, out: &mut Outbox<Call>) {
-        // All three are there once a refusal was decided.
-        if let (Some(command_id), Some(reason), Some(declined_at)) = (
-            self.authorize_command_id,
-            self.decline_reason,
-            self.declined_at,
-        ) {
-            out.send(PaymentDeclined {
-                command_id,
-                checkout_id: self.checkout_id,
-                cart_id: self.cart_id,
-                reason,
-                declined_at,
-            });
-        }
-    }
-
-    fn reply_voided(&self, out: &mut Outbox<Call>) {
-        // Both are there once a void was decided.
-        if let (Some(command_id), Some(voided_at)) = (self.void_command_id, self.voided_at) {
-            out.send(AuthorizationVoided {
-                command_id,
-                checkout_id: self.checkout_id,
-                cart_id: self.cart_id,
-                authorization_id: self.authorization_id,
-                voided_at,
-            });
-        }
-    }
-}
-
-/// Whether it has the form of an ISO 4217 code. Whether it is one of them, the
-/// gateway knows.
-fn is_currency(text: &str) -> bool {
-    text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase())
-}
-
-fn kept_currency(text: &str) -> &str {
-    if is_currency(text) { text } else { NO_CURRENCY }
-}
-
-fn check_command(known: Option<CommandId>, command: CommandId) -> Result<(), Poison> {
-    match known {
-        Some(known) if known != command => Err(contradiction(format!(
-            "command {command} comes for a checkout that already has command {known} of that kind; \
-             a command that is repeated keeps its commandId"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// One id cannot be the idempotency key of two different calls.
-fn check_other_command(other: Option<CommandId>, command: CommandId) -> Result<(), Poison> {
-    if other != Some(command) {
-        return Ok(());
-    }
-    Err(contradiction(format!(
-        "command {command} is known as one of the other kind; \
-         authorizing and voiding have command ids of their own"
-    )))
-}
-
-fn contradiction(detail: String) -> Poison {
-    Poison::new(ErrorCode::ContractViolated, detail)
 }
