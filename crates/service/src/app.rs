@@ -176,6 +176,7 @@ impl Service {
                 return Ok(());
             };
             let interval = Duration::from_millis(self.args.telemetry.gauge_interval_ms);
+            let probe = tokio::spawn(readiness.clone().probe(pool.clone()));
             let gauges = tokio::spawn(gauges::watch(pool, app.gauges, interval));
             let result = runtime::run(
                 Arc::new(app.handler),
@@ -187,6 +188,7 @@ impl Service {
             )
             .await;
             gauges.abort();
+            probe.abort();
             Ok(result?)
         };
         let mut work = Box::pin(work);

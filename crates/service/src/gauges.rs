@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use deadpool_postgres::Pool;
 use metrics::{Label, gauge};
+use tokio::time::timeout;
 use tokio_postgres::Row;
 
 /// A gauge whose values are the rows of a query.
@@ -22,6 +23,9 @@ pub struct GaugeQuery {
     pub sql: &'static str,
 }
 
+/// Limit of one query, also where the server itself is silent.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Share of the time that may be spent in the queries: one part in this.
 const REST_FACTOR: u32 = 20;
 
@@ -34,7 +38,10 @@ pub(crate) async fn watch(pool: Pool, queries: Vec<GaugeQuery>, interval: Durati
     loop {
         let started = tokio::time::Instant::now();
         for query in &queries {
-            match read(&pool, query).await {
+            let values = timeout(READ_TIMEOUT, read(&pool, query))
+                .await
+                .unwrap_or_else(|_| Err(anyhow!("no answer within {READ_TIMEOUT:?}")));
+            match values {
                 Ok(values) => publish(query.name, values, &mut known),
                 Err(error) => tracing::warn!(
                     gauge = query.name,

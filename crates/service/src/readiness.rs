@@ -2,9 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use deadpool_postgres::Pool;
 use runtime::Health;
 use serde::Serialize;
+use tokio::time::timeout;
+
+/// How often the database is asked whether it answers. The message loop only notices when
+/// it has something to do.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Limit of one such question.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shared between the start, which sets it, and `/readyz`, which shows it.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +23,7 @@ pub(crate) struct Readiness(Arc<Flags>);
 #[derive(Debug, Default)]
 struct Flags {
     migrated: AtomicBool,
+    answers: AtomicBool,
     schemas: AtomicBool,
     stopping: AtomicBool,
     health: Health,
@@ -44,6 +55,26 @@ impl Readiness {
     /// The database was reached and its tables are up to date.
     pub(crate) fn set_migrated(&self) {
         self.0.migrated.store(true, Ordering::Relaxed);
+        self.0.answers.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks the database now and then whether it answers. Runs until it is dropped.
+    pub(crate) async fn probe(self, pool: Pool) {
+        loop {
+            tokio::time::sleep(PROBE_INTERVAL).await;
+            let asked = async {
+                let client = pool.get().await.ok()?;
+                client.simple_query("SELECT 1").await.ok()
+            };
+            let answers = matches!(timeout(PROBE_TIMEOUT, asked).await, Ok(Some(_)));
+            if self.0.answers.swap(answers, Ordering::Relaxed) != answers {
+                if answers {
+                    tracing::info!("the database answers again");
+                } else {
+                    tracing::warn!("the database does not answer");
+                }
+            }
+        }
     }
 
     /// The id of every schema written is known.
@@ -60,14 +91,16 @@ impl Readiness {
     pub(crate) fn report(&self) -> Report {
         let health = self.0.health.report();
         let migrated = self.0.migrated.load(Ordering::Relaxed);
+        let answers = self.0.answers.load(Ordering::Relaxed);
         let schemas = self.0.schemas.load(Ordering::Relaxed);
         let stopping = self.0.stopping.load(Ordering::Relaxed);
         Report {
-            ready: migrated && schemas && health.is_ready() && !stopping,
-            database: match (migrated, health.database) {
-                (true, true) => "ok",
-                (true, false) => "the message loop has no connection",
-                (false, _) => "not reached or not migrated yet",
+            ready: migrated && answers && schemas && health.is_ready() && !stopping,
+            database: match (migrated, answers, health.database) {
+                (false, _, _) => "not reached or not migrated yet",
+                (true, false, _) => "does not answer",
+                (true, true, false) => "the message loop has no connection",
+                (true, true, true) => "ok",
             },
             schemas: if schemas {
                 "ok"
