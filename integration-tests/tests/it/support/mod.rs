@@ -507,7 +507,10 @@ impl System {
 
     /// Fails unless stock, money and orders balance over the four databases.
     pub async fn assert_balanced(&self) {
-        //AUDIT
+        let violations = stack::audit::audit(&self.installation)
+            .await
+            .expect("an audit");
+        assert!(violations.is_empty(), "{violations:#?}");
     }
 }
 
