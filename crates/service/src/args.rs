@@ -4,12 +4,15 @@
 //! unit in their name.
 
 mod convert;
+mod limits;
 mod validate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+
+pub use limits::LimitArgs;
 
 /// Flags that all services share.
 #[derive(Args, Clone, Debug)]
@@ -284,157 +287,4 @@ pub struct TelemetryArgs {
         value_parser = clap::value_parser!(u64).range(100..=86_400_000)
     )]
     pub gauge_interval_ms: u64,
-}
-
-/// Limits of the message loop.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Limits")]
-pub struct LimitArgs {
-    /// Most messages handled in one database transaction.
-    #[arg(
-        long,
-        env = "MAX_BATCH_RECORDS",
-        value_name = "N",
-        default_value_t = 1_000,
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
-    )]
-    pub max_batch_records: u32,
-
-    /// Messages published but not yet acknowledged by Kafka; at the limit no new batch
-    /// is started.
-    #[arg(
-        long,
-        env = "MAX_UNACKNOWLEDGED_RECORDS",
-        value_name = "N",
-        default_value_t = 20_000,
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
-    )]
-    pub max_unacknowledged_records: u32,
-
-    /// Largest message that is published, in bytes; must not exceed what the topics
-    /// accept.
-    #[arg(
-        long,
-        env = "MAX_MESSAGE_BYTES",
-        value_name = "BYTES",
-        default_value_t = 1_000_000,
-        value_parser = clap::value_parser!(u32).range(1_024..=1_000_000_000)
-    )]
-    pub max_message_bytes: u32,
-
-    /// How often due timers are looked up, in milliseconds.
-    #[arg(
-        long,
-        env = "TIMER_TICK_MS",
-        value_name = "MS",
-        default_value_t = 200,
-        value_parser = clap::value_parser!(u64).range(1..=60_000)
-    )]
-    pub timer_tick_ms: u64,
-
-    /// How long a partition is quiet before its acknowledged outputs are cleared from
-    /// the database, in milliseconds.
-    #[arg(
-        long,
-        env = "SETTLE_AFTER_MS",
-        value_name = "MS",
-        default_value_t = 1_000,
-        value_parser = clap::value_parser!(u64).range(1..=600_000)
-    )]
-    pub settle_after_ms: u64,
-
-    /// How often Kafka is told the offsets reached, in milliseconds. They only serve lag
-    /// monitors.
-    #[arg(
-        long,
-        env = "OFFSET_COMMIT_INTERVAL_MS",
-        value_name = "MS",
-        default_value_t = 1_000,
-        value_parser = clap::value_parser!(u64).range(10..=600_000)
-    )]
-    pub offset_commit_interval_ms: u64,
-
-    /// Calls to outside systems that run at once.
-    #[arg(
-        long,
-        env = "MAX_CALLS_RUNNING",
-        value_name = "N",
-        default_value_t = 64,
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
-    )]
-    pub max_calls_running: u32,
-
-    /// Calls to outside systems that wait for their turn; more are made later, by
-    /// their timers.
-    #[arg(
-        long,
-        env = "MAX_CALLS_WAITING",
-        value_name = "N",
-        default_value_t = 10_000,
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
-    )]
-    pub max_calls_waiting: u32,
-
-    /// First pause after a transient fault, in milliseconds; it doubles up to
-    /// `--backoff-max-ms`.
-    #[arg(
-        long,
-        env = "BACKOFF_FIRST_MS",
-        value_name = "MS",
-        default_value_t = 100,
-        value_parser = clap::value_parser!(u64).range(1..=60_000)
-    )]
-    pub backoff_first_ms: u64,
-
-    /// Longest pause after a transient fault, in milliseconds.
-    #[arg(
-        long,
-        env = "BACKOFF_MAX_MS",
-        value_name = "MS",
-        default_value_t = 5_000,
-        value_parser = clap::value_parser!(u64).range(1..=600_000)
-    )]
-    pub backoff_max_ms: u64,
-
-    /// Kafka's session time-out in milliseconds: how soon the partitions of a dead
-    /// instance are given to another.
-    #[arg(
-        long,
-        env = "SESSION_TIMEOUT_MS",
-        value_name = "MS",
-        default_value_t = 10_000,
-        value_parser = clap::value_parser!(u64).range(1_000..=1_800_000)
-    )]
-    pub session_timeout_ms: u64,
-
-    /// Memory for records fetched ahead, in bytes.
-    #[arg(
-        long,
-        env = "PREFETCH_BYTES",
-        value_name = "BYTES",
-        default_value_t = 8 * 1024 * 1024,
-        value_parser = clap::value_parser!(u32).range(65_536..=2_000_000_000)
-    )]
-    pub prefetch_bytes: u32,
-
-    /// Limit of finishing the batch in hand when a partition is given up, in milliseconds.
-    #[arg(
-        long,
-        env = "DRAIN_TIMEOUT_MS",
-        value_name = "MS",
-        default_value_t = 5_000,
-        value_parser = clap::value_parser!(u64).range(1..=600_000)
-    )]
-    pub drain_timeout_ms: u64,
-
-    /// Limit of the whole graceful stop after SIGTERM or SIGINT, in milliseconds; then
-    /// the process ends in any case.
-    #[arg(
-        long,
-        env = "SHUTDOWN_TIMEOUT_MS",
-        value_name = "MS",
-        default_value_t = 20_000,
-        value_parser = clap::value_parser!(u64).range(1..=600_000)
-    )]
-    pub shutdown_timeout_ms: u64,
 }
