@@ -202,7 +202,8 @@ fn check_position(
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "consumer");
+        // As for the producer: librdkafka logs the first of each kind itself.
+        tracing::debug!(%error, reason, "consumer");
     }
 
     fn stats(&self, statistics: Statistics) {

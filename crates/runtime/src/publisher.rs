@@ -39,8 +39,9 @@ struct Deliveries(Arc<Shared>);
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         // Connections come and go and librdkafka reconnects; a fatal error
-        // shows as a failed delivery.
-        tracing::warn!(%error, reason, "producer");
+        // shows as a failed delivery. librdkafka logs the first of each kind
+        // itself: without a broker, this would be dozens of lines a second.
+        tracing::debug!(%error, reason, "producer");
     }
 }
 
