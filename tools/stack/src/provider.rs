@@ -22,7 +22,7 @@ pub enum Provider {
 
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Native => "native",
             Self::Compose => "compose",
             Self::External => "external",
