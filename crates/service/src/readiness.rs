@@ -99,7 +99,7 @@ impl Readiness {
             database: match (migrated, answers, health.database) {
                 (false, _, _) => "not reached or not migrated yet",
                 (true, false, _) => "does not answer",
-                (true, true, false) => "the message loop has no connection",
+                (true, true, false) => "answers, but the message loop has not used it yet",
                 (true, true, true) => "ok",
             },
             schemas: if schemas {
