@@ -34,8 +34,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 
 
 # Debian's slim image has the C library and a shell, but nothing that speaks
-# HTTP. One static busybox (1 MB) is the probe of the health checks; curl would
-# bring a dozen libraries with it.
+# HTTP. One static busybox (2 MB) is the probe of the health checks; curl would
+# bring a dozen libraries with it. Its wget gets no -T, which crashes Debian's
+# build of it: the health check's own time-out bounds it.
 FROM debian:12.12-slim AS runtime
 COPY --from=build /bin/busybox /usr/local/bin/busybox
 # Certificate authorities, for a payment gateway or a collector behind TLS.
@@ -57,7 +58,7 @@ COPY --from=build /out/orchestrator /usr/local/bin/orchestrator
 ENV HTTP_LISTEN=0.0.0.0:8080
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s \
-    CMD ["busybox", "wget", "-q", "-T", "2", "-O", "/dev/null", "http://127.0.0.1:8080/readyz"]
+    CMD ["busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/readyz"]
 ENTRYPOINT ["orchestrator"]
 
 
@@ -68,7 +69,7 @@ COPY --from=build /out/inventory /usr/local/bin/inventory
 ENV HTTP_LISTEN=0.0.0.0:8081
 EXPOSE 8081
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s \
-    CMD ["busybox", "wget", "-q", "-T", "2", "-O", "/dev/null", "http://127.0.0.1:8081/readyz"]
+    CMD ["busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8081/readyz"]
 ENTRYPOINT ["inventory"]
 
 
@@ -79,7 +80,7 @@ COPY --from=build /out/payment /usr/local/bin/payment
 ENV HTTP_LISTEN=0.0.0.0:8082
 EXPOSE 8082
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s \
-    CMD ["busybox", "wget", "-q", "-T", "2", "-O", "/dev/null", "http://127.0.0.1:8082/readyz"]
+    CMD ["busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8082/readyz"]
 ENTRYPOINT ["payment"]
 
 
@@ -90,7 +91,7 @@ COPY --from=build /out/order /usr/local/bin/order
 ENV HTTP_LISTEN=0.0.0.0:8083
 EXPOSE 8083
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s \
-    CMD ["busybox", "wget", "-q", "-T", "2", "-O", "/dev/null", "http://127.0.0.1:8083/readyz"]
+    CMD ["busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8083/readyz"]
 ENTRYPOINT ["order"]
 
 
