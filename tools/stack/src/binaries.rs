@@ -146,6 +146,8 @@ pub(crate) struct Target {
     triple: Option<String>,
     /// The folder's name for the profile: "debug", "release", ...
     profile: String,
+    /// Whether the running program is a test.
+    is_test: bool,
 }
 
 impl Target {
@@ -165,7 +167,8 @@ impl Target {
     /// has marked TARGET.
     fn of(program: &Path, is_target: &dyn Fn(&Path) -> bool) -> Option<Self> {
         let mut profile = program.parent()?;
-        if profile.ends_with("deps") || profile.ends_with("examples") {
+        let is_test = profile.ends_with("deps");
+        if is_test || profile.ends_with("examples") {
             profile = profile.parent()?;
         }
         let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
@@ -180,6 +183,7 @@ impl Target {
             folder: folder.to_path_buf(),
             triple,
             profile: name(profile)?,
+            is_test,
         })
     }
 
@@ -193,6 +197,12 @@ impl Target {
         arguments.extend(["--profile".into(), profile.into()]);
         if let Some(triple) = &self.triple {
             arguments.extend(["--target".into(), triple.clone()]);
+        }
+        if self.is_test {
+            // The tests are built already. Naming them makes cargo choose the
+            // features of dependencies as it did for them; otherwise it would
+            // compile half of the dependencies once more.
+            arguments.extend(["--test".into(), "*".into()]);
         }
         arguments
     }
@@ -216,11 +226,11 @@ mod tests {
     #[test]
     fn a_program_tells_how_it_was_built() {
         let plain = target_of("/a/target/debug/stack").unwrap();
-        assert_eq!(plain, target_of("/a/target/debug/deps/it-0123").unwrap());
-        assert_eq!(
-            plain.arguments(),
-            ["--target-dir", "/a/target", "--profile", "dev"]
-        );
+        let arguments = ["--target-dir", "/a/target", "--profile", "dev"];
+        assert_eq!(plain.arguments(), arguments);
+        let test = target_of("/a/target/debug/deps/it-0123").unwrap();
+        assert_eq!(test.arguments()[..4], arguments);
+        assert_eq!(test.arguments()[4..], ["--test", "*"]);
         assert_eq!(plain.programs(), Path::new("/a/target/debug"));
 
         let cross = target_of("/a/target/aarch64-apple-darwin/release/demo").unwrap();
