@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use stack::Progress;
 
 use crate::carts::{Cart, Ending};
@@ -143,13 +143,18 @@ impl Board {
 fn bar(all: &MultiProgress, row: Row, length: u64) -> ProgressBar {
     let bar = all.add(ProgressBar::new(length));
     let template = match row {
-        Row::Published => "  {prefix:<26} {bar:32.cyan/dim} {pos:>6}/{len:<6} {per_sec}",
-        Row::Created => "  {prefix:<26} {bar:32.green/dim} {pos:>6}/{len:<6} {per_sec}",
-        Row::Other => "  {prefix:<26} {bar:32.red/dim} {pos:>6}",
+        Row::Published => "  {prefix:<26} {bar:32.cyan/dim} {pos:>6}/{len:<6} {rate}",
+        Row::Created => "  {prefix:<26} {bar:32.green/dim} {pos:>6}/{len:<6} {rate}",
+        // None is expected.
+        Row::Other => "  {prefix:<59} {pos:>6}",
         _ => "  {prefix:<26} {bar:32.yellow/dim} {pos:>6}/{len:<6}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("━╸─"));
+        let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A bar that cannot be written is not seen anyway.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        };
+        bar.set_style(style.progress_chars("━╸─").with_key("rate", rate));
     }
     bar.set_prefix(row.name());
     bar

@@ -24,6 +24,7 @@ mod watcher;
 use std::process::ExitCode;
 
 use clap::Parser;
+use stack::Progress;
 
 use crate::cli::{Args, Output};
 
@@ -51,7 +52,13 @@ fn main() -> ExitCode {
         };
         // Whatever was left running by intent is no longer in there.
         let stopped = match stack.take() {
-            Some(stack) => stack.stop().await,
+            Some(stack) => {
+                let task = Progress::detect().task("stop");
+                task.update("services, then parts");
+                let stopped = stack.stop().await;
+                task.done("everything");
+                stopped
+            }
             None => Ok(()),
         };
         if let Err(error) = stopped {

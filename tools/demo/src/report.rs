@@ -10,8 +10,8 @@ use stack::{Addresses, Service, State};
 use crate::carts::{Ending, Kind};
 use crate::cli::Output;
 
-/// Violations that are printed; the rest is only counted.
-const SHOWN_VIOLATIONS: usize = 30;
+/// Violations of one rule that are printed; the rest is only counted.
+const SHOWN_OF_A_RULE: usize = 5;
 
 /// What came of the carts.
 #[derive(Debug, Default)]
@@ -131,16 +131,24 @@ pub(crate) fn print_violations(violations: &[Violation], output: Output) {
         );
         return;
     }
-    output.line(format!("{} VIOLATIONS:", violations.len()));
-    for violation in violations.iter().take(SHOWN_VIOLATIONS) {
-        output.line(format!("  {violation}"));
+    output.line(format!("{} VIOLATIONS", violations.len()));
+    let mut by_rule = BTreeMap::<&str, Vec<&str>>::new();
+    for violation in violations {
+        by_rule
+            .entry(violation.rule)
+            .or_default()
+            .push(&violation.detail);
     }
-    if violations.len() > SHOWN_VIOLATIONS {
-        output.line(format!(
-            "  ... and {} more",
-            violations.len() - SHOWN_VIOLATIONS
-        ));
+    for (rule, details) in by_rule {
+        output.line(format!("{} of: {rule}", details.len()));
+        for detail in details.iter().take(SHOWN_OF_A_RULE) {
+            output.line(format!("  {detail}"));
+        }
+        if details.len() > SHOWN_OF_A_RULE {
+            output.line("  ...");
+        }
     }
+    output.line("Look closer with --keep: topics, databases and logs then stay.");
 }
 
 /// How to connect to what was left running.

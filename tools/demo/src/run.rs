@@ -65,9 +65,12 @@ pub(crate) async fn run(
         results, examples, ..
     } = checkouts;
 
+    let task = progress.task("audit");
+    task.update("reading topics and databases");
+    let mut violations = stack::audit(&installation).await?;
+    task.done(format!("{} violations", violations.len()));
     story::tell(&examples, &installation, &codec, *output).await?;
     results.print(*output);
-    let mut violations = stack::audit(&installation).await?;
     violations.extend(results.surprises.iter().cloned());
     report::print_violations(&violations, *output);
 
