@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use stack::{Options, Progress, Provider, ServiceOptions, Stack, State, Status};
+use stack::{Entry, Options, Progress, Provider, Service, ServiceOptions, Stack, State, Status};
 
 /// Starts and stops Kafka, a schema registry and PostgreSQL on this machine,
 /// and the four services.
@@ -63,7 +63,8 @@ impl Dir {
 struct Up {
     #[command(flatten)]
     dir: Dir,
-    /// Starts the four services too; also for a stack that is up already.
+    /// Starts the four services too. For a stack that is up already: those of
+    /// them that do not run.
     #[arg(long)]
     services: bool,
     /// Where the parts come from [default: the first that can be used:
@@ -128,17 +129,19 @@ async fn run_up(up: Up) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `up` for a folder where something is up already.
+/// `up` for a folder where something is up already: starts the services that
+/// do not run, if they are wanted.
 async fn go_on(
     up: &Up,
     folder: &Path,
-    state: State,
+    mut state: State,
     progress: &Progress,
 ) -> anyhow::Result<ExitCode> {
+    let runs = |entry: &Entry| entry.process_is_alive();
     let dead: Vec<&str> = state
         .entries
         .iter()
-        .filter(|entry| !entry.process_is_alive())
+        .filter(|entry| entry.service.is_none() && !runs(entry))
         .map(|entry| entry.name.as_str())
         .collect();
     if !dead.is_empty() {
@@ -149,16 +152,27 @@ async fn go_on(
             dead.join(", ")
         );
     }
-    let has_services = state.entries.iter().any(|entry| entry.service.is_some());
-    if !up.services || has_services {
+    let missing: Vec<Service> = Service::ALL
+        .iter()
+        .copied()
+        .filter(|service| {
+            let mut of_service = state.entries.iter().filter(|e| e.service == Some(*service));
+            !of_service.any(runs)
+        })
+        .collect();
+    if !up.services || missing.is_empty() {
         progress.line("already up");
         show(folder, &state);
         return Ok(ExitCode::SUCCESS);
     }
     let stack = Stack::join(&state, folder, progress).await?;
-    let services = stack
-        .start_services(&state.installation, &ServiceOptions::default())
-        .await?;
+    let options = missing
+        .iter()
+        .fold(ServiceOptions::none(), |options, service| {
+            options.instances(*service, 1)
+        });
+    let services = stack.start_services(&state.installation, &options).await?;
+    state.entries.retain(runs);
     let installation = state.installation.clone();
     let state = stack
         .leave_running(&installation, Some(&services), Some(state))

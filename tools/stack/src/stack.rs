@@ -227,7 +227,7 @@ impl Stack {
         services: Option<&Services>,
         before: Option<State>,
     ) -> Result<State> {
-        let mut state = before.unwrap_or_else(|| State {
+        let mut state = before.clone().unwrap_or_else(|| State {
             provider: self.provider,
             addresses: self.addresses.clone(),
             installation: installation.clone(),
@@ -249,7 +249,10 @@ impl Stack {
         state.folders.extend(self.guard.folders());
         state.write(&self.folder)?;
         if let Err(error) = self.guard.detach().await {
-            State::remove(&self.folder)?;
+            match before {
+                Some(before) => before.write(&self.folder)?,
+                None => State::remove(&self.folder)?,
+            }
             return Err(error);
         }
         Ok(state)
