@@ -25,7 +25,7 @@ const kafka = new Kafka({ clientId: "example-javascript", brokers, logLevel: log
 const end = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => end.abort());
 
-// Outcomes are written in transactions: read what was committed, and nothing twice.
+// Committed records only: never the remains of an aborted transaction.
 const consumer = kafka.consumer({ groupId: options.group, readUncommitted: false });
 let seen = 0;
 await consumer.connect();

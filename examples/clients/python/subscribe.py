@@ -28,7 +28,7 @@ consumer = Consumer({
     "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],
     "group.id": args.group,
     "auto.offset.reset": "earliest",
-    # Outcomes are written in transactions: read what was committed, and nothing twice.
+    # Committed records only: never the remains of an aborted transaction.
     "isolation.level": "read_committed",
 })
 consumer.subscribe(["ordering.orders", "ordering.checkouts"])
