@@ -69,8 +69,8 @@ pub(crate) async fn run(
     task.update("reading topics and databases");
     let mut violations = stack::audit(&installation).await?;
     task.done(format!("{} violations", violations.len()));
-    story::tell(&examples, &installation, &codec, *output).await?;
     results.print(*output);
+    story::tell(&examples, &installation, &codec, *output).await?;
     violations.extend(results.surprises.iter().cloned());
     report::print_violations(&violations, *output);
 

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 /// The administrator's password of a PostgreSQL that this tool started. It
 /// listens on the loopback interface only and holds nothing but test data.
 pub(crate) const ADMIN_PASSWORD: &str = "postgres";
+/// No statement of a tool or a test may hang for ever.
+const STATEMENT_LIMIT: &str = "SET statement_timeout = '120s'";
 /// Opening a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -28,6 +30,10 @@ pub(crate) async fn connect(url: &str) -> Result<Client> {
                     tracing::debug!(database = shown, %error, "connection ended");
                 }
             });
+            client
+                .batch_execute(STATEMENT_LIMIT)
+                .await
+                .map_err(Error::database(doing))?;
             Ok(client)
         }
         Ok(Err(error)) => Err(Error::database(doing)(error)),

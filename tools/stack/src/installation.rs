@@ -53,11 +53,13 @@ impl Installation {
     }
 }
 
-/// Creates the databases that are not `given` and applies topics and schemas.
+/// Creates the databases that are not `given` and applies topics and schemas;
+/// topics with so many `replicas`, or as they are declared.
 pub(crate) async fn create(
     addresses: &Addresses,
     name: &str,
     topic_prefix: &str,
+    replicas: Option<i32>,
     given: BTreeMap<Service, String>,
 ) -> Result<Installation> {
     TopicNames::check_prefix(topic_prefix).map_err(Error::Invalid)?;
@@ -93,7 +95,7 @@ pub(crate) async fn create(
     };
     let (databases, (), ()) = tokio::try_join!(
         databases,
-        apply_topics(addresses, topic_prefix),
+        apply_topics(addresses, topic_prefix, replicas),
         apply_schemas(addresses, topic_prefix),
     )?;
     Ok(Installation {
@@ -105,9 +107,12 @@ pub(crate) async fn create(
     })
 }
 
-async fn apply_topics(addresses: &Addresses, prefix: &str) -> Result<()> {
+async fn apply_topics(addresses: &Addresses, prefix: &str, replicas: Option<i32>) -> Result<()> {
     let cluster = checkoutctl::Cluster::from(&addresses.bootstrap_servers);
-    let options = topics::Options::default();
+    let options = topics::Options {
+        replication_factor: replicas,
+        ..topics::Options::default()
+    };
     topics::apply(&cluster, &TopicNames::new(prefix), &options)
         .await
         .map(drop)

@@ -153,7 +153,9 @@ impl Stack {
         };
         let task = self.progress.task("topics, schemas");
         task.update("applying");
-        let installed = installation::create(&self.addresses, "", topic_prefix, given).await?;
+        let replicas = self.replicas();
+        let installed =
+            installation::create(&self.addresses, "", topic_prefix, replicas, given).await?;
         task.done("applied");
         Ok(installed)
     }
@@ -172,7 +174,18 @@ impl Stack {
             )));
         }
         let prefix = format!("{name}.");
-        installation::create(&self.addresses, name, &prefix, Default::default()).await
+        let replicas = self.replicas();
+        installation::create(&self.addresses, name, &prefix, replicas, Default::default()).await
+    }
+
+    /// Replicas of a topic on brokers of our own: as many as make sense.
+    /// Others' clusters have topics as they are declared.
+    fn replicas(&self) -> Option<i32> {
+        let own = |part: &&Part| part.kind == PartKind::Kafka && part.process.is_some();
+        match self.parts.iter().filter(own).count() {
+            0 => None,
+            brokers => i32::try_from(brokers.min(3)).ok(),
+        }
     }
 
     /// Starts services for an installation; returns when all are ready. They

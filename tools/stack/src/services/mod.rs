@@ -1,6 +1,8 @@
 //! The four services, as processes of this machine.
 
-use std::collections::{BTreeMap, HashMap};
+mod options;
+
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,9 +17,8 @@ use crate::http;
 use crate::installation::Installation;
 use crate::progress::Progress;
 use crate::wait;
+pub use options::ServiceOptions;
 
-/// From the start of a service until it is ready, on a busy machine.
-const READY_LIMIT: Duration = Duration::from_secs(90);
 /// Milliseconds for a service to finish its batch and leave its groups.
 const STOP_LIMIT_MS: u64 = 15_000;
 
@@ -68,78 +69,6 @@ impl Service {
 impl std::fmt::Display for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
-    }
-}
-
-/// What to start, and what differs from the services' own defaults.
-#[derive(Debug, Clone)]
-pub struct ServiceOptions {
-    instances: BTreeMap<Service, u16>,
-    environment: Vec<(Option<Service>, String, String)>,
-    arguments: Vec<(Service, String)>,
-    ready_limit: Duration,
-}
-
-impl Default for ServiceOptions {
-    /// One instance of each, as they come.
-    fn default() -> Self {
-        Self {
-            instances: Service::ALL.iter().map(|service| (*service, 1)).collect(),
-            environment: Vec::new(),
-            arguments: Vec::new(),
-            ready_limit: READY_LIMIT,
-        }
-    }
-}
-
-impl ServiceOptions {
-    /// None at all, until [`ServiceOptions::instances`] asks for some.
-    pub fn none() -> Self {
-        Self {
-            instances: BTreeMap::new(),
-            ..Self::default()
-        }
-    }
-
-    /// So many instances of this service; 0 leaves it out.
-    #[must_use]
-    pub fn instances(mut self, service: Service, instances: u16) -> Self {
-        self.instances.insert(service, instances);
-        self
-    }
-
-    /// Sets a variable for all services.
-    #[must_use]
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.push((None, name.into(), value.into()));
-        self
-    }
-
-    /// Sets a variable for one service.
-    #[must_use]
-    pub fn env_of(
-        mut self,
-        service: Service,
-        name: impl Into<String>,
-        value: impl Into<String>,
-    ) -> Self {
-        self.environment
-            .push((Some(service), name.into(), value.into()));
-        self
-    }
-
-    /// Adds a command-line argument for one service.
-    #[must_use]
-    pub fn argument_of(mut self, service: Service, argument: impl Into<String>) -> Self {
-        self.arguments.push((service, argument.into()));
-        self
-    }
-
-    /// How long each may take until it is ready.
-    #[must_use]
-    pub fn ready_limit(mut self, limit: Duration) -> Self {
-        self.ready_limit = limit;
-        self
     }
 }
 
