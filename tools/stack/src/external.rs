@@ -1,6 +1,9 @@
 //! The external provider: parts that run already, named by the environment.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
 
 use crate::addresses::Addresses;
 use crate::error::{Error, Result};
@@ -30,9 +33,33 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The variables that are missing; empty when all parts are named.
-pub(crate) fn missing() -> Vec<String> {
-    missing_in(&environment)
+/// How long a broker may take to accept a connection.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is missing; empty when all parts are named and Kafka answers. Addresses
+/// in a shell outlive the stack that they were of.
+pub(crate) async fn missing() -> Vec<String> {
+    let mut missing = missing_in(&environment);
+    if missing.is_empty()
+        && let Some(servers) = environment(KAFKA)
+        && !answers(&servers).await
+    {
+        missing.push(format!(
+            "an answer from {servers}, which {KAFKA} names: start that Kafka, or unset the variable"
+        ));
+    }
+    missing
+}
+
+/// Whether one of these "host:port" accepts connections.
+async fn answers(servers: &str) -> bool {
+    for server in servers.split(',') {
+        let connecting = TcpStream::connect(server.trim());
+        if let Ok(Ok(_)) = tokio::time::timeout(ANSWER_LIMIT, connecting).await {
+            return true;
+        }
+    }
+    false
 }
 
 fn missing_in(variable: Environment) -> Vec<String> {
@@ -141,6 +168,17 @@ mod tests {
         assert!(missing_in(&given).is_empty());
         assert_eq!(databases_in(&given).len(), 4);
         assert_eq!(database_variable(Service::Order), "ORDER_DATABASE_URL");
+    }
+
+    #[tokio::test]
+    async fn addresses_of_a_stack_that_is_down_do_not_count() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        assert!(answers(&format!("127.0.0.1:1, {address}")).await);
+        drop(listener);
+        assert!(!answers(&address).await);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Provider {
             let missing = match candidate {
                 Self::Native => requirements::missing().await,
                 Self::Compose => compose::missing().await,
-                Self::External => external::missing(),
+                Self::External => external::missing().await,
             };
             if missing.is_empty() {
                 return Ok(candidate);
