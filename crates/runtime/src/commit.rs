@@ -13,7 +13,6 @@ use std::time::Duration;
 use contracts::{DecodeError, ErrorCode, Message, Poison, TraceContext, headers};
 use jiff::Timestamp;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::batch::{Batch, Origin, refused_by_database};
 use crate::calls::Call;
@@ -24,7 +23,7 @@ use crate::progress::{self, Advance};
 use crate::session::Step;
 use crate::settings::Backoff;
 use crate::stored::{self, StoredHeader, StoredRecord};
-use crate::worker::{Answers, Worker, kind_of, topic_name};
+use crate::worker::{Answers, DueTimer, Worker, kind_of, topic_name};
 use crate::{Body, Handler, Home, Input, Outbox, measure};
 
 /// How often a batch that lost a race for its inserts is tried again before the
@@ -66,7 +65,7 @@ impl<H: Handler> Worker<H> {
     pub(crate) async fn process(
         &mut self,
         records: Vec<(u64, RawRecord)>,
-        timers: Vec<(Home, Uuid)>,
+        timers: Vec<DueTimer>,
         answers: Answers<H::Answer>,
     ) -> Result<(), Fault> {
         let now = Timestamp::now();
@@ -84,13 +83,13 @@ impl<H: Handler> Worker<H> {
                 batch.push(input, Origin::Answer, span);
             }
         }
-        for (home, id) in timers {
-            let span = self.spans.start("timer", None);
+        for timer in timers {
+            let span = self.spans.start("timer", timer.trace);
             let input = Input {
-                home,
+                home: timer.home,
                 now,
                 trace: span.context,
-                body: Body::Timer(id),
+                body: Body::Timer(timer.id),
             };
             batch.push(input, Origin::Timer, span);
         }

@@ -132,8 +132,9 @@ pub trait Handler: Send + Sync + 'static {
     fn writes(&self, state: Self::State) -> Vec<Sql>;
 
     /// A query for the timers that are due in these homes: rows of (timer
-    /// `uuid`, home topic `text`, home partition `int4`), at most `limit`.
-    /// `None` where a service has no timers.
+    /// `uuid`, home topic `text`, home partition `int4`, the `traceparent` that
+    /// the timer continues `text`), at most `limit`. `None` where a service has
+    /// no timers.
     fn due(&self, homes: &[Home], now: Timestamp, limit: i64) -> Option<Sql>;
 
     /// Makes a call. It runs in a bounded pool, outside any transaction; it

@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::{Handler, RunError};
 
 /// Limit of asking the brokers which topics there are.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Names the topics that a service reads or writes, dead letters included, and that
 /// the cluster does not have.
@@ -33,7 +33,8 @@ pub async fn missing_topics<H: Handler>(
         })
 }
 
-fn wanted<H: Handler>(topics: &TopicNames) -> Vec<String> {
+/// Every topic that a service reads or writes, dead letters included.
+pub(crate) fn wanted<H: Handler>(topics: &TopicNames) -> Vec<String> {
     H::CONSUMES
         .iter()
         .flat_map(|topic| [topics.name(*topic), topics.dlq(*topic)])

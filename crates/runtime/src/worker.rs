@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::{Codec, Topic};
+use contracts::{Codec, Topic, TraceContext};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -18,10 +18,7 @@ use crate::publisher::{Group, Publisher};
 use crate::session::{Connector, Session, Step};
 use crate::settings::{Backoff, Settings};
 use crate::trace::Spans;
-use crate::{Handler, Health, Home, measure, progress, stored};
-
-/// Limit of asking the brokers which topics there are.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::{Handler, Health, Home, measure, progress, stored, topics};
 
 /// Runs a service until `shutdown` becomes true: then the batch in hand is
 /// finished, its messages are acknowledged, and the group is left at once.
@@ -373,7 +370,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    async fn due_timers(&mut self) -> Result<Vec<(Home, Uuid)>, Fault> {
+    async fn due_timers(&mut self) -> Result<Vec<DueTimer>, Fault> {
         let homes: Vec<Home> = self.owned.keys().copied().collect();
         if homes.is_empty() {
             return Ok(Vec::new());
@@ -388,11 +385,16 @@ impl<H: Handler> Worker<H> {
             let name: &str = row.try_get(1)?;
             let partition: i32 = row.try_get(2)?;
             let id: Uuid = row.try_get(0)?;
+            let traceparent: Option<&str> = row.try_get(3)?;
             let home = homes
                 .iter()
                 .find(|home| home.topic.name() == name && home.partition == partition);
             if let Some(home) = home {
-                timers.push((*home, id));
+                timers.push(DueTimer {
+                    home: *home,
+                    id,
+                    trace: traceparent.and_then(TraceContext::parse),
+                });
             }
         }
         measure::timers(timers.len());
@@ -477,17 +479,12 @@ impl<H: Handler> Worker<H> {
 
     /// Waits until every topic exists that this service reads or writes.
     async fn check_topics(&mut self) -> Result<(), Fault> {
-        let topics = self.codec.topics();
-        let wanted: Vec<String> = H::CONSUMES
-            .iter()
-            .flat_map(|topic| [topics.name(*topic), topics.dlq(*topic)])
-            .chain(H::PRODUCES.iter().map(|record| topics.name(record.topic())))
-            .map(str::to_owned)
-            .collect();
+        let wanted = topics::wanted::<H>(self.codec.topics());
         let mut backoff = Backoff::new(&self.settings);
         loop {
             let missing = match tokio::task::block_in_place(|| {
-                self.publisher.missing_topics(&wanted, METADATA_TIMEOUT)
+                self.publisher
+                    .missing_topics(&wanted, topics::METADATA_TIMEOUT)
             }) {
                 Ok(missing) if missing.is_empty() => return Ok(()),
                 Ok(missing) => format!(
@@ -520,6 +517,14 @@ pub(crate) fn kind_of<A>(body: &crate::Body<A>) -> &'static str {
         crate::Body::Timer(_) => "timer",
         crate::Body::Answer(_) => "answer",
     }
+}
+
+/// A timer that fires in the next batch.
+pub(crate) struct DueTimer {
+    pub(crate) home: Home,
+    pub(crate) id: Uuid,
+    /// The trace of what set it.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// The answers of a batch, as the pool hands them over.

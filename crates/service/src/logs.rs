@@ -10,7 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::{LogArgs, LogFormat};
 
 /// What is logged where nothing else is said: no chatter of clients.
-pub(crate) const USUAL: &str = "info,tokio_postgres=warn,refinery_core=warn,opentelemetry=warn,opentelemetry_sdk=warn";
+pub(crate) const USUAL: &str =
+    "info,tokio_postgres=warn,refinery_core=warn,opentelemetry=warn,opentelemetry_sdk=warn";
 /// For commands whose output says all.
 pub(crate) const NOTHING: &str = "off";
 

@@ -13,7 +13,7 @@ async fn a_silent_participant_is_asked_again_and_then_undone() {
         "silent_payment",
         Options {
             services: &["orchestrator", "inventory", "order"],
-            orchestrator: IMPATIENT,
+            environment: IMPATIENT,
             ..Options::default()
         },
     )
@@ -21,7 +21,8 @@ async fn a_silent_participant_is_asked_again_and_then_undone() {
     let sku = product();
     system.set_stock(&sku, 5).await;
     let cart = cart(&sku, 2, 700);
-    system.publish(&cart).await;
+    let trace = contracts::TraceContext::new_root();
+    system.publish_traced(&cart, &trace).await;
 
     // Payment is away: the hold is asked for several times, then given up.
     let (authorizations, voids) = system
@@ -61,6 +62,8 @@ async fn a_silent_participant_is_asked_again_and_then_undone() {
     assert_eq!(system.stock(&sku).await, (5, 0));
     system.snapshot(&cart, SagaState::Failed).await;
     system.assert_one_outcome(&cart).await;
+    // What timers sent belongs to the trace of the cart as well.
+    system.assert_traced(&cart, &trace);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +72,7 @@ async fn an_order_in_doubt_is_cancelled_before_anything_else_is_undone() {
         "silent_order",
         Options {
             services: &["orchestrator", "inventory", "payment"],
-            orchestrator: IMPATIENT,
+            environment: IMPATIENT,
             ..Options::default()
         },
     )

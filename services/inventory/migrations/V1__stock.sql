@@ -31,6 +31,8 @@ CREATE TABLE reservations (
     -- there is none.
     home_topic         text        NOT NULL,
     home_partition     int4        NOT NULL,
+    -- The trace of the command that made the row, which the timer continues.
+    traceparent        text        NOT NULL,
     wake_at            timestamptz,
     CHECK (num_nonnulls(reserve_command_id, release_command_id) > 0),
     CHECK ((reserve_command_id IS NULL) = (answered_at IS NULL)),

@@ -96,10 +96,10 @@ impl Handler for Inventory {
         let now = whole_millis(input.now);
         match &input.body {
             Body::Message(Message::ReserveInventory(command)) => {
-                self.reserve(state, command, input.home, now, out)
+                self.reserve(state, command, input, now, out)
             }
             Body::Message(Message::ReleaseInventory(command)) => {
-                release::release(state, command, input.home, now, out)
+                release::release(state, command, input, now, out)
             }
             Body::Message(Message::SetStock(command)) => {
                 set_stock::set_stock(state, command, now, out)

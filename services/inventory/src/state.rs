@@ -25,6 +25,8 @@ pub(crate) struct Reservation {
     pub(crate) release: Option<Release>,
     /// Whose owner fires the timer.
     pub(crate) home: Home,
+    /// The trace of the command that made the row, which the timer continues.
+    pub(crate) traceparent: String,
     /// When the timer fires; none where nothing is left to do.
     pub(crate) wake_at: Option<Timestamp>,
 }

@@ -17,7 +17,7 @@ use crate::state::{Answer, Release, Reservation, Reserve, State, Stock};
 const LOCK_RESERVATIONS: &str = "
 SELECT checkout_id, cart_id, reserve_command_id, answered_at, reservation_id, expires_at,
        unavailable_items, release_command_id, release_reason, released_at,
-       home_topic, home_partition, wake_at
+       home_topic, home_partition, traceparent, wake_at
 FROM reservations WHERE checkout_id = ANY($1::uuid[]) ORDER BY checkout_id FOR UPDATE";
 
 const READ_ITEMS: &str = "
@@ -38,11 +38,11 @@ const INSERT_RESERVATIONS: &str = "
 INSERT INTO reservations (
     checkout_id, cart_id, state, reserve_command_id, answered_at, reservation_id, expires_at,
     unavailable_items, release_command_id, release_reason, released_at,
-    home_topic, home_partition, wake_at)
+    home_topic, home_partition, traceparent, wake_at)
 SELECT * FROM unnest(
     $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[],
     $7::timestamptz[], $8::jsonb[], $9::uuid[], $10::text[], $11::timestamptz[],
-    $12::text[], $13::int4[], $14::timestamptz[])";
+    $12::text[], $13::int4[], $14::text[], $15::timestamptz[])";
 
 /// What a release or a timer changes; the rest of a row stays as it was inserted.
 const UPDATE_RESERVATIONS: &str = "
@@ -71,10 +71,10 @@ WHERE s.product_id = u.product_id";
 
 /// One look-up in the index of timers for each home.
 const DUE: &str = "
-SELECT r.checkout_id, r.home_topic, r.home_partition
+SELECT r.checkout_id, r.home_topic, r.home_partition, r.traceparent
 FROM unnest($1::text[], $2::int4[]) AS h (topic, partition)
 CROSS JOIN LATERAL (
-    SELECT checkout_id, home_topic, home_partition, wake_at FROM reservations
+    SELECT checkout_id, home_topic, home_partition, traceparent, wake_at FROM reservations
     WHERE home_topic = h.topic AND home_partition = h.partition AND wake_at <= $3
     ORDER BY wake_at LIMIT $4
 ) r
@@ -194,6 +194,7 @@ fn reservation(
             topic: topic_named(topic),
             partition: row.try_get("home_partition")?,
         },
+        traceparent: row.try_get("traceparent")?,
         wake_at: row.try_get("wake_at")?,
     };
     Ok((CheckoutId::from_untyped_uuid(checkout), reservation))
@@ -275,6 +276,7 @@ fn insert_reservations(rows: &[ReservationRow]) -> Sql {
             column(rows, |(_, row)| row.release.map(|r| r.at)),
             column(rows, |(_, row)| row.home.topic.name()),
             column(rows, |(_, row)| row.home.partition),
+            column(rows, |(_, row)| row.traceparent.clone()),
             column(rows, |(_, row)| row.wake_at),
         ],
     )

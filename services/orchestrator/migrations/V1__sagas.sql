@@ -13,6 +13,8 @@ CREATE TABLE sagas (
     -- came from.
     home_topic     text        NOT NULL,
     home_partition int4        NOT NULL,
+    -- The trace of the attempt's request, which its timers continue.
+    traceparent    text        NOT NULL,
     -- Not later than the saga's deadline. On the straight path it stays where it was
     -- first set, so that updates leave the index alone; a timer that fires early sets it
     -- anew. Null when the checkout has ended.

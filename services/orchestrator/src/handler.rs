@@ -14,7 +14,7 @@ use runtime::{Body, Handler, Home, Input, Outbox, Sql};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::state::{Cause, State};
+use crate::state::{Beginning, Cause, State};
 use crate::{observe, store};
 
 /// The orchestrator.
@@ -80,7 +80,13 @@ impl Handler for Orchestrator {
         out: &mut Outbox<Infallible>,
     ) -> Result<(), Poison> {
         let (cause, happening) = match &input.body {
-            Body::Message(message) => (Cause::Record(input.home), flow::Input::of(message)),
+            Body::Message(message) => {
+                let beginning = Beginning {
+                    home: input.home,
+                    trace: input.trace,
+                };
+                (Cause::Record(beginning), flow::Input::of(message))
+            }
             Body::Timer(_) => (Cause::Timer, Some(flow::Input::DeadlinePassed)),
             Body::Answer(never) => match *never {},
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use contracts::TraceContext;
 use contracts::ids::CartId;
 use flow::{Ignored, Outcome, Saga};
 use jiff::Timestamp;
@@ -23,16 +24,25 @@ pub(crate) struct Row {
     pub(crate) saga: Saga,
     /// Not later than the saga's deadline; `None` when it has ended.
     pub(crate) wake_at: Option<Timestamp>,
-    /// Where the attempt began, if it began in this batch: then the whole row is
+    /// How the attempt began, if it began in this batch: then the whole row is
     /// written, not only how far it is.
-    pub(crate) began: Option<Home>,
+    pub(crate) began: Option<Beginning>,
+}
+
+/// The request that an attempt began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    /// The partition that it came from.
+    pub(crate) home: Home,
+    /// The trace that it is part of.
+    pub(crate) trace: TraceContext,
 }
 
 /// What made a saga move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A record, of this partition.
-    Record(Home),
+    /// A record, with which an attempt may begin.
+    Record(Beginning),
     /// Its timer.
     Timer,
 }
@@ -59,7 +69,7 @@ impl State {
         let attempt = |row: &Row| row.saga.progress.checkout_id;
         let began_now = before.map(attempt) != Some(saga.progress.checkout_id);
         let began = match cause {
-            Cause::Record(home) if began_now => Some(home),
+            Cause::Record(beginning) if began_now => Some(beginning),
             Cause::Record(_) | Cause::Timer => before.and_then(|row| row.began),
         };
         let wake_before = before.and_then(|row| row.wake_at);
@@ -90,13 +100,24 @@ mod tests {
 
     use super::*;
 
-    const HOME: Home = Home {
-        topic: Topic::ShoppingCheckouts,
-        partition: 2,
+    const TRACE: TraceContext = TraceContext {
+        trace_id: [1; 16],
+        span_id: [2; 8],
+        flags: 1,
     };
-    const ELSEWHERE: Cause = Cause::Record(Home {
-        topic: Topic::InventoryEvents,
-        partition: 0,
+    const BEGINNING: Beginning = Beginning {
+        home: Home {
+            topic: Topic::ShoppingCheckouts,
+            partition: 2,
+        },
+        trace: TRACE,
+    };
+    const ELSEWHERE: Cause = Cause::Record(Beginning {
+        home: Home {
+            topic: Topic::InventoryEvents,
+            partition: 0,
+        },
+        trace: TRACE,
     });
 
     fn at(second: i64) -> Timestamp {
@@ -144,7 +165,7 @@ mod tests {
     #[test]
     fn the_wake_up_only_moves_earlier_until_the_timer_sets_it_or_the_saga_ends() {
         let mut state = State::default();
-        state.keep(saga(7, Some(5)), true, Cause::Record(HOME));
+        state.keep(saga(7, Some(5)), true, Cause::Record(BEGINNING));
         assert_eq!(row(&state).wake_at, Some(at(5)));
         state.keep(saga(7, Some(9)), true, ELSEWHERE);
         assert_eq!(
@@ -167,11 +188,11 @@ mod tests {
     #[test]
     fn the_home_is_where_the_attempt_began() {
         let mut state = State::default();
-        state.keep(saga(7, Some(5)), true, Cause::Record(HOME));
+        state.keep(saga(7, Some(5)), true, Cause::Record(BEGINNING));
         state.keep(saga(7, Some(6)), true, ELSEWHERE);
         assert_eq!(
             row(&state).began,
-            Some(HOME),
+            Some(BEGINNING),
             "still to be inserted as a whole"
         );
         let read = |attempt| {
@@ -189,8 +210,12 @@ mod tests {
         state.keep(saga(7, None), true, ELSEWHERE);
         assert_eq!(row(&state).began, None);
         let mut state = read(7);
-        state.keep(saga(8, Some(5)), true, Cause::Record(HOME));
-        assert_eq!(row(&state).began, Some(HOME), "a new attempt of the cart");
+        state.keep(saga(8, Some(5)), true, Cause::Record(BEGINNING));
+        assert_eq!(
+            row(&state).began,
+            Some(BEGINNING),
+            "a new attempt of the cart"
+        );
         assert_eq!(row(&state).wake_at, Some(at(5)));
     }
 

@@ -8,23 +8,25 @@ use service::{GaugeQuery, Rows};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use crate::state::{Row, State};
+use crate::state::{Beginning, Row, State};
 
 const LOCK: &str = "
 SELECT cart_id, cart, progress, wake_at
 FROM sagas WHERE cart_id = ANY($1::uuid[]) ORDER BY cart_id FOR UPDATE";
 
 const INSERT: &str = "
-INSERT INTO sagas (cart_id, cart, progress, home_topic, home_partition, wake_at)
-SELECT * FROM unnest($1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::timestamptz[])";
+INSERT INTO sagas (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at)
+SELECT * FROM unnest(
+    $1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::text[], $7::timestamptz[])";
 
 /// A failed cart is checked out again: a new attempt in the same row.
 const BEGIN_AGAIN: &str = "
 UPDATE sagas s
 SET cart = u.cart, progress = u.progress, home_topic = u.home_topic,
-    home_partition = u.home_partition, wake_at = u.wake_at
-FROM unnest($1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::timestamptz[])
-  AS u (cart_id, cart, progress, home_topic, home_partition, wake_at)
+    home_partition = u.home_partition, traceparent = u.traceparent, wake_at = u.wake_at
+FROM unnest(
+    $1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::text[], $7::timestamptz[])
+  AS u (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at)
 WHERE s.cart_id = u.cart_id";
 
 const UPDATE: &str = "
@@ -34,10 +36,10 @@ WHERE s.cart_id = u.cart_id";
 
 /// One look-up in the index of timers for each home.
 const DUE: &str = "
-SELECT s.cart_id, s.home_topic, s.home_partition
+SELECT s.cart_id, s.home_topic, s.home_partition, s.traceparent
 FROM unnest($1::text[], $2::int4[]) AS h (topic, partition)
 CROSS JOIN LATERAL (
-    SELECT cart_id, home_topic, home_partition, wake_at FROM sagas
+    SELECT cart_id, home_topic, home_partition, traceparent, wake_at FROM sagas
     WHERE home_topic = h.topic AND home_partition = h.partition AND wake_at <= $3
     ORDER BY wake_at LIMIT $4
 ) s
@@ -60,7 +62,7 @@ pub(crate) const GAUGES: &[GaugeQuery] = &[
               WHERE wake_at IS NOT NULL GROUP BY state, step",
     },
     GaugeQuery {
-        name: "checkout_timers_due",
+        name: "saga_timers_due",
         help: "Sagas whose timer is due and has not fired",
         labels: &[],
         sql: "SELECT count(*) FROM sagas WHERE wake_at <= now()",
@@ -113,15 +115,15 @@ pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
     let (mut again, mut moved) = (Columns::default(), Columns::default());
     for (_, row) in written.changed {
         match row.began {
-            Some(home) => again.push_whole(row, home),
+            Some(beginning) => again.push_whole(row, beginning),
             None => moved.push(row),
         }
     }
     let mut new = Columns::default();
     for (_, row) in written.new {
         // A row is new because its attempt began.
-        if let Some(home) = row.began {
-            new.push_whole(row, home);
+        if let Some(beginning) = row.began {
+            new.push_whole(row, beginning);
         }
     }
     let statements = [
@@ -140,6 +142,7 @@ struct Columns {
     progress: Vec<Json<Progress>>,
     topics: Vec<&'static str>,
     partitions: Vec<i32>,
+    traces: Vec<String>,
     wake_at: Vec<Option<Timestamp>>,
 }
 
@@ -150,12 +153,13 @@ impl Columns {
         self.wake_at.push(row.wake_at);
     }
 
-    fn push_whole(&mut self, row: Row, home: Home) {
+    fn push_whole(&mut self, row: Row, beginning: Beginning) {
         self.carts.push(row.saga.cart_id.into_untyped_uuid());
         self.contents.push(Json(row.saga.cart));
         self.progress.push(Json(row.saga.progress));
-        self.topics.push(home.topic.name());
-        self.partitions.push(home.partition);
+        self.topics.push(beginning.home.topic.name());
+        self.partitions.push(beginning.home.partition);
+        self.traces.push(beginning.trace.to_string());
         self.wake_at.push(row.wake_at);
     }
 
@@ -171,6 +175,7 @@ impl Columns {
                 Box::new(self.progress),
                 Box::new(self.topics),
                 Box::new(self.partitions),
+                Box::new(self.traces),
                 Box::new(self.wake_at),
             ],
         ))

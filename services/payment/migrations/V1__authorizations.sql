@@ -38,6 +38,8 @@ CREATE TABLE authorizations (
     -- number of calls that are out.
     home_topic           text        NOT NULL,
     home_partition       int4        NOT NULL,
+    -- The trace of the command that made the row, which the timers continue.
+    traceparent          text        NOT NULL,
     wake_at              timestamptz,
 
     CHECK ((wake_at IS NOT NULL) = (state IN ('REQUESTED', 'VOIDING'))),

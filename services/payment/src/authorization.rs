@@ -18,6 +18,7 @@ mod checks;
 mod replies;
 
 use contracts::Poison;
+use contracts::TraceContext;
 use contracts::ids::{self, AuthorizationId, CartId, CheckoutId, CommandId, CustomerId};
 use contracts::messages::{AuthorizePayment, DeclineReason, VoidAuthorization};
 use jiff::Timestamp;
@@ -76,8 +77,8 @@ pub(crate) struct Context<'a> {
     pub(crate) home: Home,
     /// The time of the batch.
     pub(crate) now: Timestamp,
-    /// The trace of the input, for the logs of the calls.
-    pub(crate) trace_id: [u8; 16],
+    /// The trace of the input.
+    pub(crate) trace: TraceContext,
     /// The pauses between attempts.
     pub(crate) retry: &'a Retry,
 }
@@ -103,6 +104,7 @@ pub(crate) struct Authorization {
     pub(crate) declined_at: Option<Timestamp>,
     pub(crate) voided_at: Option<Timestamp>,
     pub(crate) home: Home,
+    pub(crate) traceparent: String,
     pub(crate) wake_at: Option<Timestamp>,
 }
 
@@ -130,6 +132,7 @@ impl Authorization {
             declined_at: None,
             voided_at: None,
             home: context.home,
+            traceparent: context.trace.to_string(),
             wake_at: None,
         }
     }
@@ -333,7 +336,7 @@ impl Authorization {
             context.home,
             Call {
                 request,
-                trace_id: context.trace_id,
+                trace_id: context.trace.trace_id,
             },
         );
     }

@@ -173,7 +173,7 @@ impl Handler for Payments {
         let context = &Context {
             home: input.home,
             now: input.now,
-            trace_id: input.trace.trace_id,
+            trace: input.trace,
             retry: &self.retry,
         };
         match &input.body {

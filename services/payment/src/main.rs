@@ -39,7 +39,7 @@ fn gauges() -> Vec<GaugeQuery> {
                   WHERE wake_at IS NOT NULL AND void_requested AND state = 'REQUESTED'",
         },
         GaugeQuery {
-            name: "payment_timers_due",
+            name: "saga_timers_due",
             help: "Timers that are due and have not fired",
             labels: &[],
             sql: "SELECT count(*) FROM authorizations WHERE wake_at <= now()",

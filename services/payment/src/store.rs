@@ -18,7 +18,7 @@ pub(crate) const LOCK: &str = "\
     SELECT checkout_id, cart_id, customer_id, authorize_command_id, void_command_id, state, \
            void_requested, amount, currency, authorization_id, gateway_reference, \
            decline_reason, attempts, requested_at, authorized_at, declined_at, voided_at, \
-           home_topic, home_partition, wake_at \
+           home_topic, home_partition, traceparent, wake_at \
     FROM authorizations WHERE checkout_id = ANY($1::uuid[]) \
     ORDER BY checkout_id FOR UPDATE";
 
@@ -28,12 +28,12 @@ pub(crate) const INSERT: &str = "\
            checkout_id, authorize_command_id, void_command_id, state, void_requested, amount, \
            currency, authorization_id, gateway_reference, decline_reason, attempts, \
            authorized_at, declined_at, voided_at, home_topic, home_partition, wake_at, \
-           cart_id, customer_id, requested_at) \
+           cart_id, customer_id, requested_at, traceparent) \
     SELECT * FROM unnest(\
            $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::int8[], \
            $7::text[], $8::uuid[], $9::text[], $10::text[], $11::int4[], \
            $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::int4[], \
-           $17::timestamptz[], $18::uuid[], $19::uuid[], $20::timestamptz[])";
+           $17::timestamptz[], $18::uuid[], $19::uuid[], $20::timestamptz[], $21::text[])";
 
 /// Changed rows. What a checkout is born with does not change.
 pub(crate) const UPDATE: &str = "\
@@ -57,10 +57,10 @@ pub(crate) const UPDATE: &str = "\
 
 /// The timers due in some homes, by the index of each home.
 pub(crate) const DUE: &str = "\
-    SELECT due.checkout_id, home.topic, home.partition \
+    SELECT due.checkout_id, home.topic, home.partition, due.traceparent \
     FROM unnest($1::text[], $2::int4[]) AS home(topic, partition) \
     CROSS JOIN LATERAL (\
-        SELECT checkout_id FROM authorizations \
+        SELECT checkout_id, traceparent FROM authorizations \
         WHERE home_topic = home.topic AND home_partition = home.partition AND wake_at <= $3 \
         ORDER BY wake_at LIMIT $4) AS due \
     LIMIT $4";
@@ -95,6 +95,7 @@ pub(crate) fn writes(mut new: Vec<Authorization>, mut known: Vec<Authorization>)
         params.push(column(&new, |row| row.cart_id.into_untyped_uuid()));
         params.push(column(&new, |row| untyped(row.customer_id)));
         params.push(column(&new, |row| row.requested_at));
+        params.push(column(&new, |row| row.traceparent.clone()));
         statements.push(Sql::new(INSERT, params));
     }
     if !known.is_empty() {
@@ -176,6 +177,7 @@ pub(crate) fn from_row(row: &Row) -> Result<Authorization, tokio_postgres::Error
             topic: Topic::PaymentsCommands,
             partition: row.try_get("home_partition")?,
         },
+        traceparent: row.try_get("traceparent")?,
         wake_at: row.try_get("wake_at")?,
     })
 }

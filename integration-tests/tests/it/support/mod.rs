@@ -27,11 +27,11 @@ pub use recorder::{PATIENCE, Recorder, Seen};
 pub const SERVICES: &[&str] = &["orchestrator", "inventory", "payment", "order"];
 
 /// An orchestrator that does not wait long for its participants.
-pub const IMPATIENT: &[(&str, &str)] = &[
-    ("REPLY_WAIT_FIRST_MS", "200"),
-    ("REPLY_WAIT_MAX_MS", "400"),
-    ("REPLY_TRIES", "3"),
-    ("STUCK_AFTER_TRIES", "2"),
+pub const IMPATIENT: &[(&str, &str, &str)] = &[
+    ("orchestrator", "REPLY_WAIT_FIRST_MS", "200"),
+    ("orchestrator", "REPLY_WAIT_MAX_MS", "400"),
+    ("orchestrator", "REPLY_TRIES", "3"),
+    ("orchestrator", "STUCK_AFTER_TRIES", "2"),
 ];
 
 /// How an installation of a test differs from the usual one.
@@ -41,8 +41,8 @@ pub struct Options {
     pub services: &'static [&'static str],
     /// How many instances of each.
     pub instances: u16,
-    /// Environment of the orchestrator.
-    pub orchestrator: &'static [(&'static str, &'static str)],
+    /// Variables: service, name, value.
+    pub environment: &'static [(&'static str, &'static str, &'static str)],
 }
 
 impl Default for Options {
@@ -50,7 +50,7 @@ impl Default for Options {
         Self {
             services: SERVICES,
             instances: 1,
-            orchestrator: &[],
+            environment: &[],
         }
     }
 }
@@ -146,8 +146,8 @@ impl System {
         for service in services {
             options = options.instances(*service, self.options.instances);
         }
-        for (name, value) in self.options.orchestrator {
-            options = options.env_of(Service::Orchestrator, *name, *value);
+        for (of, name, value) in self.options.environment {
+            options = options.env_of(service(of), *name, *value);
         }
         let started = world::start_services(&self.installation, &options).await;
         self.instances.lock().await.extend(started.instances);
@@ -346,6 +346,17 @@ impl System {
         (rows[0].get(0), rows[0].get(1))
     }
 
+    /// Fails unless every record of this cart is part of this trace.
+    pub fn assert_traced(&self, cart: &CartCheckedOut, trace: &TraceContext) {
+        let trace = &trace.to_string()[..35];
+        for seen in self.recorder.all() {
+            if seen.message.as_ref().and_then(Message::cart_id) == Some(cart.cart_id) {
+                let parent = seen.header("traceparent").expect("a traceparent");
+                assert_eq!(&parent[..35], trace, "{:?}", seen.record_type());
+            }
+        }
+    }
+
     /// How the checkout of this event ended, as soon as it has.
     pub async fn outcome(&self, cart: &CartCheckedOut) -> Outcome {
         self.recorder
@@ -414,6 +425,20 @@ impl System {
                 })
             })
             .await
+    }
+
+    /// Waits for a record of this type about a cart.
+    pub async fn record(&self, cart: &CartCheckedOut, record: RecordType) {
+        self.recorder
+            .wait_for(&format!("a {record}"), |seen| {
+                seen.iter()
+                    .filter_map(|seen| seen.message.as_ref())
+                    .any(|message| {
+                        message.cart_id() == Some(cart.cart_id) && message.record_type() == record
+                    })
+                    .then_some(())
+            })
+            .await;
     }
 
     /// Waits for a snapshot of a cart's saga in this state.

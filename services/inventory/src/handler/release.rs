@@ -1,9 +1,11 @@
 //! ReleaseInventory: afterwards nothing is held for the checkout, whatever was before.
 
+use std::convert::Infallible;
+
 use contracts::messages::{InventoryReleased, ReleaseInventory};
 use contracts::{Poison, ids};
 use jiff::Timestamp;
-use runtime::Home;
+use runtime::Input;
 
 use super::{Out, check_cart, check_command};
 use crate::state::{Release, Reservation, State};
@@ -11,7 +13,7 @@ use crate::state::{Release, Reservation, State};
 pub(super) fn release(
     state: &mut State,
     command: &ReleaseInventory,
-    home: Home,
+    input: &Input<Infallible>,
     now: Timestamp,
     out: &mut Out,
 ) -> Result<(), Poison> {
@@ -40,7 +42,8 @@ pub(super) fn release(
                 cart_id: command.cart_id,
                 reserve: None,
                 release: Some(asked),
-                home,
+                home: input.home,
+                traceparent: input.trace.to_string(),
                 wake_at: None,
             },
             asked,

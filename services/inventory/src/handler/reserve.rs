@@ -1,13 +1,14 @@
 //! ReserveInventory: all items of a checkout, or none.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use contracts::messages::{
     InventoryReserved, InventoryUnavailable, ReserveInventory, UnavailableItem, UnavailableReason,
 };
 use contracts::{Message, Poison, ids};
 use jiff::Timestamp;
-use runtime::Home;
+use runtime::Input;
 
 use super::{Inventory, Out, check_cart, check_command, check_product_id, violated};
 use crate::state::{Answer, Reservation, Reserve, State};
@@ -17,7 +18,7 @@ impl Inventory {
         &self,
         state: &mut State,
         command: &ReserveInventory,
-        home: Home,
+        input: &Input<Infallible>,
         now: Timestamp,
         out: &mut Out,
     ) -> Result<(), Poison> {
@@ -43,7 +44,8 @@ impl Inventory {
                 answer: answer_given,
             }),
             release: None,
-            home,
+            home: input.home,
+            traceparent: input.trace.to_string(),
             wake_at,
         };
         out.send(answer(command, &reservation));
