@@ -7,7 +7,7 @@ use contracts::{ErrorCode, Poison};
 
 use crate::intake::RawRecord;
 use crate::trace::MessageSpan;
-use crate::{Home, Input};
+use crate::{Body, Home, Input};
 
 /// Where an input came from.
 pub(crate) enum Origin {
@@ -29,6 +29,8 @@ pub(crate) struct Condemned {
     pub(crate) record: RawRecord,
     pub(crate) span: MessageSpan,
     pub(crate) poison: Poison,
+    /// Its type, as metrics call it.
+    pub(crate) kind: &'static str,
     arrival: usize,
 }
 
@@ -72,6 +74,7 @@ impl<A> Batch<A> {
             record,
             span,
             poison,
+            kind: UNDECODABLE,
             arrival,
         });
     }
@@ -160,6 +163,7 @@ impl<A> Batch<A> {
                         record,
                         span,
                         poison,
+                        kind: kind_of(&input.body),
                         arrival,
                     },
                 );
@@ -184,6 +188,18 @@ impl<A> Batch<A> {
     }
 }
 
+/// What metrics and spans call a record that could not be decoded.
+pub(crate) const UNDECODABLE: &str = "undecodable";
+
+/// What metrics and spans call an input.
+pub(crate) fn kind_of<A>(body: &Body<A>) -> &'static str {
+    match body {
+        Body::Message(message) => message.record_type().name(),
+        Body::Timer(_) => "timer",
+        Body::Answer(_) => "answer",
+    }
+}
+
 /// The verdict on an input that the database refuses.
 pub(crate) fn refused_by_database(detail: String) -> Poison {
     Poison {
@@ -198,7 +214,6 @@ mod tests {
     use contracts::{Topic, TraceContext};
     use jiff::Timestamp;
 
-    use crate::Body;
     use crate::trace::Spans;
 
     const HOME: Home = Home {

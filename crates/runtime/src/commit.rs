@@ -14,7 +14,7 @@ use contracts::{DecodeError, ErrorCode, Message, Poison, TraceContext, headers};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::batch::{Batch, Origin, refused_by_database};
+use crate::batch::{Batch, Origin, UNDECODABLE, kind_of, refused_by_database};
 use crate::calls::Call;
 use crate::dlq::dead_letter;
 use crate::fault::{Fault, RunError};
@@ -23,7 +23,7 @@ use crate::progress::{self, Advance};
 use crate::session::Step;
 use crate::settings::Backoff;
 use crate::stored::{self, StoredHeader, StoredRecord};
-use crate::worker::{Answers, DueTimer, Worker, kind_of, topic_name};
+use crate::worker::{Answers, DueTimer, Worker, topic_name};
 use crate::{Body, Handler, Home, Input, Outbox, measure};
 
 /// How often a batch that lost a race for its inserts is tried again before the
@@ -110,7 +110,7 @@ impl<H: Handler> Worker<H> {
                     batch.push(input, Origin::Record(record), span);
                 }
                 Err(poison) => {
-                    let span = self.spans.start("undecodable", parent);
+                    let span = self.spans.start(UNDECODABLE, parent);
                     batch.push_poison(record, span, poison);
                 }
             }
@@ -455,6 +455,7 @@ impl<H: Handler> Worker<H> {
         for condemned in &mut batch.condemned {
             let topic = topic_name(&self.codec, condemned.record.home.topic);
             let (code, detail) = (condemned.poison.code.as_str(), &condemned.poison.detail);
+            measure::input(condemned.kind, "refused");
             measure::dead_letter(topic, code);
             tracing::error!(
                 code, detail, topic,

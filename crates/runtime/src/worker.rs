@@ -510,15 +510,6 @@ impl<H: Handler> Worker<H> {
     }
 }
 
-/// The name of an input in metrics and spans.
-pub(crate) fn kind_of<A>(body: &crate::Body<A>) -> &'static str {
-    match body {
-        crate::Body::Message(message) => message.record_type().name(),
-        crate::Body::Timer(_) => "timer",
-        crate::Body::Answer(_) => "answer",
-    }
-}
-
 /// A timer that fires in the next batch.
 pub(crate) struct DueTimer {
     pub(crate) home: Home,

@@ -3,7 +3,7 @@
 use contracts::{RecordType, Registry, Topic};
 
 use crate::support::carts::cart;
-use crate::support::{Outcome, System, product};
+use crate::support::{Options, Outcome, System, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subject_is_fully_compatible_for_ever() {
@@ -40,6 +40,33 @@ async fn every_subject_is_fully_compatible_for_ever() {
         refused.is_err(),
         "an incompatible schema was registered: {refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enum_may_grow() {
+    let system = System::start(
+        "growing_enum",
+        Options {
+            services: &[],
+            ..Options::default()
+        },
+    )
+    .await;
+    let registry = Registry::new(&system.registry).expect("a client");
+    let mut schema: serde_json::Value =
+        serde_json::from_str(RecordType::CheckoutFailed.schema_json()).expect("JSON");
+    let fields = schema["fields"].as_array_mut().expect("fields");
+    let reason = fields
+        .iter_mut()
+        .find(|field| field["name"] == "reason")
+        .expect("a reason");
+    let symbols = reason["type"]["symbols"].as_array_mut().expect("symbols");
+    symbols.insert(0, "LOYALTY_REFUSED".into());
+    let subject = system.names.subject(RecordType::CheckoutFailed);
+    registry
+        .register(&subject, &schema.to_string())
+        .await
+        .expect("the default makes it compatible");
 }
 
 /// What a plain Confluent serializer of the `TopicNameStrategy` does: it
