@@ -67,6 +67,12 @@ topics! {
 }
 
 impl Topic {
+    /// Whether the topic is for other teams: its records are published in
+    /// transactions, each exactly once.
+    pub const fn is_public(self) -> bool {
+        matches!(self, Self::OrderingOrders | Self::OrderingCheckouts)
+    }
+
     /// The types of record that the topic carries.
     pub fn records(self) -> impl Iterator<Item = RecordType> {
         RecordType::ALL

@@ -10,6 +10,9 @@ CREATE TABLE progress (
     revision    int8        NOT NULL DEFAULT 0,
     -- The next record to read; null until the first batch of records.
     next_offset int8,
+    -- The number of the last message for a public topic. What of them is published
+    -- is said by the metadata of the group's committed offset.
+    public_sequence int8    NOT NULL DEFAULT 0,
     -- Messages of committed batches that are not known to be on Kafka.
     outputs     bytea       NOT NULL DEFAULT '',
     updated_at  timestamptz NOT NULL DEFAULT now(),

@@ -39,10 +39,27 @@ struct Prepared<C> {
 /// How the row of one home moved.
 struct Moved {
     next_offset: Option<i64>,
-    records: Vec<StoredRecord>,
-    bytes: Vec<u8>,
+    public_sequence: i64,
+    inner: Outputs,
+    /// What is published in a transaction.
+    public: Outputs,
     /// Whether the row holds anything after the batch.
     holds_outputs: bool,
+}
+
+/// Messages, and how the row holds them.
+#[derive(Default)]
+struct Outputs {
+    records: Vec<StoredRecord>,
+    bytes: Vec<u8>,
+}
+
+impl Outputs {
+    fn new(records: Vec<StoredRecord>) -> Result<Self, Fault> {
+        let bytes = stored::to_bytes(&records)
+            .map_err(|error| RunError::Defect(format!("outputs cannot be stored: {error}")))?;
+        Ok(Self { records, bytes })
+    }
 }
 
 /// Why an attempt failed.
@@ -223,7 +240,8 @@ impl<H: Handler> Worker<H> {
                 .map(|(home, moved)| Advance {
                     home: *home,
                     next_offset: moved.next_offset,
-                    outputs: self.unacknowledged_bytes(*home, &moved.bytes),
+                    public_sequence: moved.public_sequence,
+                    outputs: self.row_bytes(*home, moved),
                 })
                 .collect(),
         );
@@ -332,25 +350,29 @@ impl<H: Handler> Worker<H> {
         let next_offsets = batch.next_offsets();
         let mut homes = BTreeMap::new();
         for home in batch.homes() {
-            let records = records.remove(&home).unwrap_or_default();
-            let bytes = stored::to_bytes(&records).map_err(|error| {
-                Fault::Fatal(RunError::Defect(format!(
-                    "outputs cannot be stored: {error}"
-                )))
-            })?;
             let before = self.owned.get(&home);
-            homes.insert(
-                home,
-                Moved {
-                    next_offset: next_offsets
-                        .get(&home)
-                        .copied()
-                        .or(before.and_then(|owned| owned.next_offset)),
-                    holds_outputs: !self.unacknowledged_bytes(home, &bytes).is_empty(),
-                    records,
-                    bytes,
-                },
-            );
+            let mut public_sequence = before.map_or(0, |owned| owned.public_sequence);
+            let (mut public, inner): (Vec<_>, Vec<_>) = records
+                .remove(&home)
+                .unwrap_or_default()
+                .into_iter()
+                .partition(|record| record.sequence.is_some());
+            for record in &mut public {
+                public_sequence += 1;
+                record.sequence = Some(public_sequence);
+            }
+            let mut moved = Moved {
+                next_offset: next_offsets
+                    .get(&home)
+                    .copied()
+                    .or(before.and_then(|owned| owned.next_offset)),
+                public_sequence,
+                inner: Outputs::new(inner)?,
+                public: Outputs::new(public)?,
+                holds_outputs: false,
+            };
+            moved.holds_outputs = !self.row_bytes(home, &moved).is_empty();
+            homes.insert(home, moved);
         }
         Ok(Prepared { homes, calls })
     }
@@ -374,8 +396,11 @@ impl<H: Handler> Worker<H> {
                 ),
             });
         }
+        let topic = message.record_type().topic();
         Ok(StoredRecord {
-            topic: topic_name(&self.codec, message.record_type().topic()).to_owned(),
+            topic: topic_name(&self.codec, topic).to_owned(),
+            // Numbered when all outputs of the batch are known.
+            sequence: (topic.is_public() && self.lane.is_some()).then_some(0),
             key: Some(message.key().into_bytes()),
             payload: Some(payload),
             headers: headers(message, &self.source, input.now, &input.trace)
@@ -388,8 +413,9 @@ impl<H: Handler> Worker<H> {
         })
     }
 
-    /// What the row of a home must hold: its unacknowledged outputs and these.
-    fn unacknowledged_bytes(&self, home: Home, new: &[u8]) -> Vec<u8> {
+    /// What the row of a home must hold: its unacknowledged outputs and the new
+    /// ones.
+    fn row_bytes(&self, home: Home, moved: &Moved) -> Vec<u8> {
         let mut bytes = Vec::new();
         if let Some(owned) = self.owned.get(&home) {
             for (group, stored) in &owned.outputs {
@@ -398,7 +424,8 @@ impl<H: Handler> Worker<H> {
                 }
             }
         }
-        bytes.extend_from_slice(new);
+        bytes.extend_from_slice(&moved.inner.bytes);
+        bytes.extend_from_slice(&moved.public.bytes);
         bytes
     }
 
@@ -409,25 +436,26 @@ impl<H: Handler> Worker<H> {
         prepared: Prepared<H::Call>,
     ) -> Result<(), Fault> {
         for (home, moved) in prepared.homes {
-            let group = if moved.records.is_empty() {
-                None
-            } else {
-                Some(self.publisher.publish(&moved.records).await?)
-            };
-            let Some(owned) = self.owned.get_mut(&home) else {
-                continue;
-            };
-            owned.forget_acknowledged();
-            owned
-                .outputs
-                .extend(group.map(|group| (group, moved.bytes)));
-            owned.row_holds_outputs = moved.holds_outputs;
-            owned.stamp.revision += 1;
-            owned.next_offset = moved.next_offset;
-            owned.written = Instant::now();
-            let mut by_topic: BTreeMap<&str, u64> = BTreeMap::new();
-            for record in &moved.records {
-                *by_topic.entry(record.topic.as_str()).or_default() += 1;
+            let Moved { inner, public, .. } = moved;
+            let mut by_topic: BTreeMap<String, u64> = BTreeMap::new();
+            for record in inner.records.iter().chain(&public.records) {
+                *by_topic.entry(record.topic.clone()).or_default() += 1;
+            }
+            let mut published = Vec::new();
+            if !inner.records.is_empty() {
+                published.push((self.publisher.publish(&inner.records).await?, inner.bytes));
+            }
+            if !public.records.is_empty() {
+                published.push((self.publish_in_lane(home, public.records)?, public.bytes));
+            }
+            if let Some(owned) = self.owned.get_mut(&home) {
+                owned.forget_acknowledged();
+                owned.outputs.extend(published);
+                owned.row_holds_outputs = moved.holds_outputs;
+                owned.stamp.revision += 1;
+                owned.next_offset = moved.next_offset;
+                owned.public_sequence = moved.public_sequence;
+                owned.written = Instant::now();
             }
             for (topic, count) in by_topic {
                 measure::outputs(topic, count);

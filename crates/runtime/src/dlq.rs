@@ -38,5 +38,6 @@ pub(crate) fn dead_letter(
         key: record.key.clone(),
         payload: record.payload.clone(),
         headers,
+        sequence: None,
     }
 }

@@ -11,7 +11,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use contracts::TopicNames;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
+};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::types::RDKafkaRespErr;
@@ -20,6 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::Home;
 use crate::fault::{Fault, RunError};
+use crate::lane;
 use crate::settings::Settings;
 use crate::stored::StoredHeader;
 
@@ -61,6 +64,9 @@ pub(crate) enum Notice {
     Assigned {
         homes: Vec<Home>,
         generation: u64,
+        /// Sequence numbers of the public outputs that are out, where they are
+        /// published in transactions.
+        published: BTreeMap<Home, i64>,
         reply: sync_mpsc::SyncSender<Vec<Position>>,
     },
     /// Partitions are to be given up; the reply says that they are. Where they
@@ -84,6 +90,8 @@ const CHUNKS_WAITING: usize = 4;
 const POLL: Duration = Duration::from_millis(100);
 /// Limit of asking a broker for the bounds of a log.
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit of asking for committed offsets; longer than a transaction may be open.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often librdkafka reports the lag.
 const STATISTICS_INTERVAL_MS: &str = "5000";
 
@@ -91,6 +99,19 @@ struct Context {
     topics: TopicNames,
     notices: mpsc::Sender<Notice>,
     generation: AtomicU64,
+    /// Whether offsets carry what was published in transactions.
+    transactions: bool,
+}
+
+/// The consumer as a member of its group.
+#[derive(Clone)]
+pub(crate) struct Membership(Arc<BaseConsumer<Context>>);
+
+impl Membership {
+    /// What proves to Kafka that this member's generation is the current one.
+    pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.0.group_metadata()
+    }
 }
 
 impl Context {
@@ -118,12 +139,14 @@ impl Context {
         partitions: &mut TopicPartitionList,
     ) -> Result<(), Fault> {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let published = self.published(consumer, partitions)?;
         let (reply, positions) = sync_mpsc::sync_channel(1);
         let ended = || Fault::Broken("the worker ended during a rebalance".into());
         self.notices
             .blocking_send(Notice::Assigned {
                 homes: self.homes(partitions),
                 generation,
+                published,
                 reply,
             })
             .map_err(|_| ended())?;
@@ -147,6 +170,33 @@ impl Context {
             _ => consumer.assign(partitions),
         }
         .map_err(broken)
+    }
+
+    /// What former owners have published. It waits for their open transactions,
+    /// and they can begin no other: their generation is over.
+    fn published(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: &TopicPartitionList,
+    ) -> Result<BTreeMap<Home, i64>, Fault> {
+        if !self.transactions || partitions.count() == 0 {
+            return Ok(BTreeMap::new());
+        }
+        let committed = consumer
+            .committed_offsets(partitions.clone(), COMMITTED_TIMEOUT)
+            .map_err(broken)?;
+        let mut published = BTreeMap::new();
+        for element in committed.elements() {
+            element.error().map_err(broken)?;
+            if let Some(topic) = self.topics.topic(element.topic()) {
+                let home = Home {
+                    topic,
+                    partition: element.partition(),
+                };
+                published.insert(home, lane::published(element.metadata()));
+            }
+        }
+        Ok(published)
     }
 
     fn revoke(
@@ -252,6 +302,7 @@ impl ConsumerContext for Context {
 pub(crate) struct Intake {
     pub(crate) chunks: mpsc::Receiver<Chunk>,
     pub(crate) notices: mpsc::Receiver<Notice>,
+    pub(crate) membership: Membership,
     commits: sync_mpsc::Sender<Vec<(Home, i64)>>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -263,6 +314,7 @@ impl Intake {
         settings: &Settings,
         topics: &TopicNames,
         consumes: &[contracts::Topic],
+        transactions: bool,
     ) -> Result<Self, RunError> {
         let mut config = rdkafka::ClientConfig::new();
         let session_ms = settings.session_timeout.as_millis();
@@ -299,12 +351,15 @@ impl Intake {
                 topics: topics.clone(),
                 notices: notice_sender,
                 generation: AtomicU64::new(0),
+                transactions,
             })
             .map_err(RunError::Configuration)?;
         let names: Vec<&str> = consumes.iter().map(|topic| topics.name(*topic)).collect();
         consumer
             .subscribe(&names)
             .map_err(RunError::Configuration)?;
+        let consumer = Arc::new(consumer);
+        let membership = Membership(Arc::clone(&consumer));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new()
             .name("intake".into())
@@ -324,6 +379,7 @@ impl Intake {
         Ok(Self {
             chunks,
             notices,
+            membership,
             commits,
             stop,
             thread,
@@ -340,6 +396,8 @@ impl Intake {
     pub(crate) async fn stop(mut self) {
         self.stop.store(true, Ordering::Release);
         self.chunks.close();
+        // The consumer is closed by its own thread, which then holds it alone.
+        drop(self.membership);
         // Closing the consumer revokes what it holds; the channel closes when
         // it is gone.
         while let Some(notice) = self.notices.recv().await {
@@ -355,7 +413,7 @@ impl Intake {
 }
 
 struct Poller {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     chunks: mpsc::Sender<Chunk>,
     commits: sync_mpsc::Receiver<Vec<(Home, i64)>>,
     stop: Arc<AtomicBool>,

@@ -15,6 +15,7 @@
 //! - `session`: one database connection with prepared, pipelined statements.
 //! - `intake`: the consumer and its rebalances.
 //! - `publisher`: the producer and what is not yet acknowledged.
+//! - `lane`: the transactions in which public records are published.
 //! - `calls`: the bounded pool for calls to the outside.
 //! - `fault`: transient or poison, decided in one place.
 //! - `dlq`: what a dead-letter record looks like.
@@ -27,6 +28,7 @@ mod fault;
 mod handler;
 mod health;
 mod intake;
+mod lane;
 mod measure;
 mod progress;
 mod publisher;

@@ -29,6 +29,10 @@ pub(crate) fn describe() {
         "saga_dead_letters_total",
         "Records sent to a dead-letter topic, by topic and error code"
     );
+    describe_histogram!(
+        "saga_transaction_seconds",
+        "Duration of a transaction that publishes public records"
+    );
     describe_gauge!(
         "saga_consumer_lag_records",
         "Records not yet handled, by topic and partition"
@@ -59,8 +63,8 @@ pub(crate) fn batch(inputs: usize, took: Duration) {
     histogram!("saga_batch_seconds").record(took);
 }
 
-pub(crate) fn outputs(topic: &str, records: u64) {
-    counter!("saga_outputs_total", "topic" => topic.to_owned()).increment(records);
+pub(crate) fn outputs(topic: String, records: u64) {
+    counter!("saga_outputs_total", "topic" => topic).increment(records);
 }
 
 pub(crate) fn unacknowledged(records: usize) {

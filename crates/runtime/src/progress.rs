@@ -20,7 +20,7 @@ const CLAIM: &str = "
 INSERT INTO progress AS p (topic, partition)
 SELECT u.topic, u.partition FROM unnest($1::text[], $2::int4[]) AS u (topic, partition) ORDER BY 1, 2
 ON CONFLICT (topic, partition) DO UPDATE SET epoch = p.epoch + 1
-RETURNING p.topic, p.partition, p.epoch, p.revision, p.next_offset, p.outputs";
+RETURNING p.topic, p.partition, p.epoch, p.revision, p.next_offset, p.public_sequence, p.outputs";
 
 /// Locks the rows of a batch.
 const LOCK: &str = "
@@ -32,8 +32,10 @@ ORDER BY p.topic, p.partition FOR UPDATE OF p";
 /// Moves the rows that [`LOCK`] holds.
 const ADVANCE: &str = "
 UPDATE progress p
-SET revision = p.revision + 1, next_offset = u.next_offset, outputs = u.outputs, updated_at = now()
-FROM unnest($1::text[], $2::int4[], $3::int8[], $4::bytea[]) AS u (topic, partition, next_offset, outputs)
+SET revision = p.revision + 1, next_offset = u.next_offset, public_sequence = u.public_sequence,
+    outputs = u.outputs, updated_at = now()
+FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::bytea[])
+  AS u (topic, partition, next_offset, public_sequence, outputs)
 WHERE p.topic = u.topic AND p.partition = u.partition";
 
 /// Every text above, to be prepared.
@@ -45,6 +47,8 @@ pub(crate) struct Claimed {
     pub(crate) stamp: Stamp,
     /// `None` where nothing was read yet.
     pub(crate) next_offset: Option<i64>,
+    /// The sequence number of the last public output.
+    pub(crate) public_sequence: i64,
     /// Messages of the former owner that may not be on Kafka yet.
     pub(crate) outputs: Vec<u8>,
 }
@@ -60,6 +64,7 @@ pub(crate) struct Stamp {
 pub(crate) struct Advance {
     pub(crate) home: Home,
     pub(crate) next_offset: Option<i64>,
+    pub(crate) public_sequence: i64,
     pub(crate) outputs: Vec<u8>,
 }
 
@@ -82,6 +87,7 @@ pub(crate) fn lock(homes: impl Iterator<Item = Home>) -> Sql {
 pub(crate) fn advance(rows: Vec<Advance>) -> Sql {
     let (topics, partitions) = columns(rows.iter().map(|row| row.home));
     let next_offsets: Vec<Option<i64>> = rows.iter().map(|row| row.next_offset).collect();
+    let sequences: Vec<i64> = rows.iter().map(|row| row.public_sequence).collect();
     let outputs: Vec<Vec<u8>> = rows.into_iter().map(|row| row.outputs).collect();
     Sql::new(
         ADVANCE,
@@ -89,6 +95,7 @@ pub(crate) fn advance(rows: Vec<Advance>) -> Sql {
             Box::new(topics),
             Box::new(partitions),
             Box::new(next_offsets),
+            Box::new(sequences),
             Box::new(outputs),
         ],
     )
@@ -125,6 +132,7 @@ pub(crate) fn claimed(rows: &[Row]) -> Result<Vec<Claimed>, Fault> {
                 home: home(row)?,
                 stamp: stamp(row)?,
                 next_offset: row.try_get("next_offset")?,
+                public_sequence: row.try_get("public_sequence")?,
                 outputs: row.try_get("outputs")?,
             })
         })

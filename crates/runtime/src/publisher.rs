@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientContext, IntoOpaque};
 use tokio::sync::Notify;
 
 use crate::fault::{Fault, RunError};
@@ -27,11 +27,28 @@ impl Group {
     }
 }
 
+/// What the producers of this instance tell the worker.
 #[derive(Debug, Default)]
-struct Shared {
+pub(crate) struct Shared {
     unacknowledged: AtomicUsize,
     progressed: Notify,
     broken: OnceLock<String>,
+}
+
+impl Shared {
+    /// So many records of a group are on Kafka.
+    pub(crate) fn acknowledge(&self, group: &Group, records: usize) {
+        self.unacknowledged.fetch_sub(records, Ordering::Relaxed);
+        if group.left.fetch_sub(records, Ordering::AcqRel) == records {
+            self.progressed.notify_waiters();
+        }
+    }
+
+    /// A producer is unusable; the first reason counts.
+    pub(crate) fn break_down(&self, reason: String) {
+        let _ = self.broken.set(reason);
+        self.progressed.notify_waiters();
+    }
 }
 
 struct Deliveries(Arc<Shared>);
@@ -50,17 +67,8 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, group: Arc<Group>) {
         match result {
-            Ok(_) => {
-                self.0.unacknowledged.fetch_sub(1, Ordering::Relaxed);
-                if group.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    self.0.progressed.notify_waiters();
-                }
-            }
-            Err((error, _)) => {
-                // The second and later ones say no more than the first.
-                let _ = self.0.broken.set(error.to_string());
-                self.0.progressed.notify_waiters();
-            }
+            Ok(_) => self.0.acknowledge(&group, 1),
+            Err((error, _)) => self.0.break_down(format!("a delivery failed: {error}")),
         }
     }
 }
@@ -75,26 +83,50 @@ pub(crate) struct Publisher {
 /// the original value of up to the topic's limit, plus error headers.
 const PRODUCER_MESSAGE_MAX_BYTES: &str = "8000000";
 
+/// A record as the client sends it.
+pub(crate) fn record<O: IntoOpaque>(
+    record: &StoredRecord,
+    opaque: O,
+) -> BaseRecord<'_, [u8], [u8], O> {
+    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+    for header in &record.headers {
+        headers = headers.insert(Header {
+            key: &header.name,
+            value: header.value.as_deref(),
+        });
+    }
+    let mut message = BaseRecord::with_opaque_to(&record.topic, opaque).headers(headers);
+    message.key = record.key.as_deref();
+    message.payload = record.payload.as_deref();
+    message
+}
+
+/// What every producer of a service is set to.
+pub(crate) fn producer_config(settings: &Settings) -> rdkafka::ClientConfig {
+    let mut config = rdkafka::ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.kafka.bootstrap_servers)
+        .set("client.id", &settings.kafka.client_id)
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        // Any wait here is a wait of every saga.
+        .set("linger.ms", "0")
+        .set("message.max.bytes", PRODUCER_MESSAGE_MAX_BYTES)
+        // Java's partitioner, so that records of one cart from any client
+        // meet in one partition.
+        .set("partitioner", "murmur2_random");
+    for (name, value) in &settings.kafka.properties {
+        config.set(name, value);
+    }
+    config
+}
+
 impl Publisher {
     pub(crate) fn new(settings: &Settings) -> Result<Self, RunError> {
-        let mut config = rdkafka::ClientConfig::new();
-        config
-            .set("bootstrap.servers", &settings.kafka.bootstrap_servers)
-            .set("client.id", &settings.kafka.client_id)
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            // A message is given up only with the whole producer: its row
-            // keeps it, and the next producer sends it.
-            .set("message.timeout.ms", "0")
-            // Any wait here is a wait of every saga.
-            .set("linger.ms", "0")
-            .set("message.max.bytes", PRODUCER_MESSAGE_MAX_BYTES)
-            // Java's partitioner, so that records of one cart from any client
-            // meet in one partition.
-            .set("partitioner", "murmur2_random");
-        for (name, value) in &settings.kafka.properties {
-            config.set(name, value);
-        }
+        let mut config = producer_config(settings);
+        // A message is given up only with the whole producer: its row keeps it, and
+        // the next producer sends it.
+        config.set("message.timeout.ms", "0");
         let shared = Arc::new(Shared::default());
         let producer = config
             .create_with_context(Deliveries(Arc::clone(&shared)))
@@ -104,24 +136,9 @@ impl Publisher {
 
     /// Hands records to the producer; their acknowledgement shows in the group.
     pub(crate) async fn publish(&self, records: &[StoredRecord]) -> Result<Arc<Group>, Fault> {
-        let group = Arc::new(Group {
-            left: AtomicUsize::new(records.len()),
-        });
-        self.shared
-            .unacknowledged
-            .fetch_add(records.len(), Ordering::Relaxed);
+        let group = self.expect(records.len());
         for record in records {
-            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            for header in &record.headers {
-                headers = headers.insert(Header {
-                    key: &header.name,
-                    value: header.value.as_deref(),
-                });
-            }
-            let mut message: BaseRecord<'_, [u8], [u8], Arc<Group>> =
-                BaseRecord::with_opaque_to(&record.topic, Arc::clone(&group)).headers(headers);
-            message.key = record.key.as_deref();
-            message.payload = record.payload.as_deref();
+            let mut message = self::record(record, Arc::clone(&group));
             while let Err((error, unsent)) = self.producer.send(message) {
                 if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                     return Err(Fault::Broken(format!(
@@ -134,6 +151,21 @@ impl Publisher {
             }
         }
         Ok(group)
+    }
+
+    /// A group of so many messages that are about to be published.
+    pub(crate) fn expect(&self, records: usize) -> Arc<Group> {
+        self.shared
+            .unacknowledged
+            .fetch_add(records, Ordering::Relaxed);
+        Arc::new(Group {
+            left: AtomicUsize::new(records),
+        })
+    }
+
+    /// What is shared with the lane of transactions.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Messages that Kafka has not acknowledged.
@@ -153,7 +185,7 @@ impl Publisher {
     /// Fails once a delivery has failed for good.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if let Some(reason) = self.shared.broken.get() {
-            return Err(Fault::Broken(format!("a delivery failed: {reason}")));
+            return Err(Fault::Broken(reason.clone()));
         }
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             return Err(Fault::Broken(format!(

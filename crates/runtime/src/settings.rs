@@ -51,6 +51,12 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Kafka's session time-out: how soon a dead instance's partitions move.
     pub session_timeout: Duration,
+    /// Whether public topics are written in transactions. Without, a crash can
+    /// publish a record twice, with the same `ce_id`.
+    pub public_transactions: bool,
+    /// Limit of a transaction: how long one that a crash left open can hold
+    /// readers of the public topics back.
+    pub transaction_timeout: Duration,
     /// Records that the consumer holds ready, in bytes.
     pub prefetch_bytes: usize,
     /// Whether a span is exported for each message handled.
@@ -75,6 +81,8 @@ impl Settings {
             backoff_max: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(10),
+            public_transactions: true,
+            transaction_timeout: Duration::from_secs(10),
             prefetch_bytes: 8 * 1024 * 1024,
             export_traces: false,
         }

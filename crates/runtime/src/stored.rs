@@ -12,6 +12,9 @@ pub(crate) struct StoredRecord {
     #[serde(with = "serde_bytes")]
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) headers: Vec<StoredHeader>,
+    /// The place in its home's sequence of public outputs; `None` for what is
+    /// not published in a transaction.
+    pub(crate) sequence: Option<i64>,
 }
 
 /// A header; its value may be null.
@@ -60,6 +63,7 @@ mod tests {
                     value: None,
                 },
             ],
+            sequence: Some(7),
         }
     }
 

@@ -14,9 +14,11 @@ use crate::batch::Batch;
 use crate::calls::{Answer, Calls};
 use crate::fault::{Fault, RunError};
 use crate::intake::{Chunk, Intake, Notice, Position, RawRecord};
+use crate::lane::{Lane, Publication};
 use crate::publisher::{Group, Publisher};
 use crate::session::{Connector, Session, Step};
 use crate::settings::{Backoff, Settings};
+use crate::stored::StoredRecord;
 use crate::trace::Spans;
 use crate::{Handler, Health, Home, measure, progress, stored, topics};
 
@@ -50,6 +52,7 @@ pub async fn run<H: Handler>(
             calls: Calls::new(Arc::clone(&handler), &settings),
             spans: Spans::new(settings.export_traces),
             session: None,
+            lane: None,
             owned: BTreeMap::new(),
             pending: VecDeque::new(),
             source: format!("/checkout/{}", H::NAME),
@@ -97,6 +100,8 @@ pub(crate) struct Owned {
     since: u64,
     pub(crate) stamp: progress::Stamp,
     pub(crate) next_offset: Option<i64>,
+    /// The number of the last public output.
+    pub(crate) public_sequence: i64,
     /// Published groups that may still be unacknowledged, with their stored bytes.
     pub(crate) outputs: VecDeque<(Arc<Group>, Vec<u8>)>,
     /// Whether the row holds outputs that a crash would publish again.
@@ -121,6 +126,8 @@ pub(crate) struct Worker<H: Handler> {
     pub(crate) calls: Calls<H>,
     pub(crate) spans: Spans,
     pub(crate) session: Option<Session>,
+    /// Where public outputs are published in transactions.
+    pub(crate) lane: Option<Lane>,
     pub(crate) owned: BTreeMap<Home, Owned>,
     /// Records handed over and not yet in a batch.
     pending: VecDeque<(u64, RawRecord)>,
@@ -135,12 +142,23 @@ impl<H: Handler> Worker<H> {
     async fn work(&mut self) -> Result<(), Fault> {
         self.check_topics().await?;
         self.ensure_session().await?;
-        let mut intake = Intake::start(&self.settings, self.codec.topics(), H::CONSUMES)?;
+        let transactions = self.settings.public_transactions
+            && H::PRODUCES.iter().any(|record| record.topic().is_public());
+        let topics = self.codec.topics();
+        let mut intake = Intake::start(&self.settings, topics, H::CONSUMES, transactions)?;
+        if transactions {
+            let membership = intake.membership.clone();
+            let shared = self.publisher.shared();
+            self.lane = Some(Lane::start(&self.settings, topics, membership, shared)?);
+        }
         let mut result = self.serve(&mut intake).await;
         if result.is_ok() {
             result = self.drain(&intake).await;
         }
         self.health.set_group(false);
+        if let Some(lane) = self.lane.take() {
+            lane.stop().await;
+        }
         intake.stop().await;
         result
     }
@@ -175,7 +193,7 @@ impl<H: Handler> Worker<H> {
                         measure::unacknowledged(self.publisher.unacknowledged());
                         if last_commit.elapsed() >= self.settings.offset_commit_interval {
                             last_commit = Instant::now();
-                            self.commit_offsets(intake);
+                            self.commit_offsets(intake)?;
                         }
                         if full {
                             continue;
@@ -199,7 +217,7 @@ impl<H: Handler> Worker<H> {
             } else if last_commit.elapsed() >= self.settings.offset_commit_interval {
                 // Under load the tick above may never be reached.
                 last_commit = Instant::now();
-                self.commit_offsets(intake);
+                self.commit_offsets(intake)?;
                 timers = self.due_timers().await?;
             }
             // Take what is there now, without waiting for more.
@@ -238,9 +256,10 @@ impl<H: Handler> Worker<H> {
             Some(Notice::Assigned {
                 homes,
                 generation,
+                published,
                 reply,
             }) => {
-                let positions = self.claim(&homes, generation).await?;
+                let positions = self.claim(&homes, generation, &published).await?;
                 self.health.set_group(true);
                 // The callback waits for this; it fails only when its thread is gone.
                 let _ = reply.send(positions);
@@ -264,7 +283,12 @@ impl<H: Handler> Worker<H> {
 
     /// Takes partitions over: fences former owners, publishes what they may not
     /// have published, and says where reading goes on.
-    async fn claim(&mut self, homes: &[Home], generation: u64) -> Result<Vec<Position>, Fault> {
+    async fn claim(
+        &mut self,
+        homes: &[Home],
+        generation: u64,
+        published: &BTreeMap<Home, i64>,
+    ) -> Result<Vec<Position>, Fault> {
         if homes.is_empty() {
             return Ok(Vec::new());
         }
@@ -272,18 +296,14 @@ impl<H: Handler> Worker<H> {
         let rows = self.retrying(vec![&claim]).await?;
         let mut positions = Vec::with_capacity(homes.len());
         for claimed in progress::claimed(rows.first().map_or(&[], Vec::as_slice))? {
-            let mut outputs = VecDeque::new();
-            if !claimed.outputs.is_empty() {
-                let records = stored::from_bytes(&claimed.outputs).map_err(|error| {
-                    Fault::Fatal(RunError::Defect(format!(
-                        "the outputs stored for {} cannot be read: {error}",
-                        claimed.home
-                    )))
-                })?;
-                tracing::info!(home = %claimed.home, records = records.len(), "publishing stored outputs of the former owner");
-                let group = self.publisher.publish(&records).await?;
-                outputs.push_back((group, claimed.outputs));
+            let home = claimed.home;
+            let published = published.get(&home).copied().unwrap_or(0);
+            if let Some(lane) = &self.lane {
+                lane.own(home, published)?;
             }
+            let outputs = self
+                .publish_stored(home, &claimed.outputs, published)
+                .await?;
             tracing::info!(home = %claimed.home, epoch = claimed.stamp.epoch, next_offset = claimed.next_offset, "partition claimed");
             positions.push((claimed.home, claimed.next_offset));
             self.owned.insert(
@@ -292,7 +312,10 @@ impl<H: Handler> Worker<H> {
                     since: generation,
                     stamp: claimed.stamp,
                     next_offset: claimed.next_offset,
-                    row_holds_outputs: !outputs.is_empty(),
+                    // The row may have been deleted by an operator; what is
+                    // published stays published.
+                    public_sequence: claimed.public_sequence.max(published),
+                    row_holds_outputs: !claimed.outputs.is_empty(),
                     outputs,
                     written: Instant::now(),
                     committed: None,
@@ -300,6 +323,67 @@ impl<H: Handler> Worker<H> {
             );
         }
         Ok(positions)
+    }
+
+    /// Publishes what the former owner of a home may not have published.
+    async fn publish_stored(
+        &self,
+        home: Home,
+        stored: &[u8],
+        published: i64,
+    ) -> Result<VecDeque<(Arc<Group>, Vec<u8>)>, Fault> {
+        let unreadable = |error: postcard::Error| {
+            RunError::Defect(format!(
+                "the outputs stored for {home} cannot be used: {error}"
+            ))
+        };
+        let (public, inner): (Vec<_>, Vec<_>) = stored::from_bytes(stored)
+            .map_err(unreadable)?
+            .into_iter()
+            .partition(|record| record.sequence.is_some() && self.lane.is_some());
+        let public: Vec<_> = public
+            .into_iter()
+            .filter(|record| record.sequence > Some(published))
+            .collect();
+        if inner.is_empty() && public.is_empty() {
+            return Ok(VecDeque::new());
+        }
+        tracing::info!(
+            %home, inner = inner.len(), public = public.len(),
+            "publishing stored outputs of the former owner"
+        );
+        let mut groups = VecDeque::new();
+        if !inner.is_empty() {
+            let bytes = stored::to_bytes(&inner).map_err(unreadable)?;
+            groups.push_back((self.publisher.publish(&inner).await?, bytes));
+        }
+        if !public.is_empty() {
+            let bytes = stored::to_bytes(&public).map_err(unreadable)?;
+            groups.push_back((self.publish_in_lane(home, public)?, bytes));
+        }
+        Ok(groups)
+    }
+
+    /// Publishes numbered records of a home in the next transaction.
+    pub(crate) fn publish_in_lane(
+        &self,
+        home: Home,
+        records: Vec<StoredRecord>,
+    ) -> Result<Arc<Group>, Fault> {
+        let Some(lane) = &self.lane else {
+            return Err(RunError::Defect("there is no lane for transactions".into()).into());
+        };
+        let group = self.publisher.expect(records.len());
+        lane.publish(Publication {
+            home,
+            sequence: records
+                .last()
+                .and_then(|record| record.sequence)
+                .unwrap_or(0),
+            records,
+            group: Arc::clone(&group),
+        })?;
+        Ok(group)
     }
 
     /// Waits, within the limit, until the outputs of these homes are
@@ -351,11 +435,11 @@ impl<H: Handler> Worker<H> {
             Ok(released) => released?,
             Err(_) => tracing::warn!("stopping without having cleared the progress rows"),
         }
-        self.commit_offsets(intake);
+        self.commit_offsets(intake)?;
         Ok(())
     }
 
-    fn commit_offsets(&mut self, intake: &Intake) {
+    fn commit_offsets(&mut self, intake: &Intake) -> Result<(), Fault> {
         let mut offsets = Vec::new();
         for (home, owned) in &mut self.owned {
             if owned.committed != owned.next_offset
@@ -365,8 +449,15 @@ impl<H: Handler> Worker<H> {
                 offsets.push((*home, next));
             }
         }
-        if !offsets.is_empty() {
-            intake.commit(offsets);
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        match &self.lane {
+            Some(lane) => lane.commit(offsets),
+            None => {
+                intake.commit(offsets);
+                Ok(())
+            }
         }
     }
 

@@ -65,6 +65,31 @@ async fn no_cart_is_lost_or_doubled_when_services_are_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn outsiders_read_each_outcome_once_however_often_the_orchestrator_dies() {
+    let system = System::start("public_once", Options::default()).await;
+    let sku = product();
+    system.set_stock(&sku, 1_000).await;
+    let mut carts = Vec::new();
+    for _ in 0..4 {
+        let wave: Vec<_> = (0..10).map(|_| cart(&sku, 1, 700)).collect();
+        system.publish_all(&wave.iter().collect::<Vec<_>>()).await;
+        // The first outcomes are out, and their row still holds them: whoever
+        // takes over must know that they are.
+        system.outcome(&wave[0]).await;
+        system.kill("orchestrator").await;
+        system.start_service("orchestrator").await;
+        carts.extend(wave);
+    }
+    for cart in &carts {
+        assert!(matches!(system.outcome(cart).await, Outcome::Created(_)));
+    }
+    for cart in &carts {
+        system.assert_one_outcome(cart).await;
+    }
+    system.assert_balanced().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_instances_share_the_work_and_one_takes_over() {
     let options = Options {
         instances: 2,

@@ -16,6 +16,8 @@ impl CommonArgs {
             max_batch_records: limits.max_batch_records as usize,
             max_unacknowledged_records: limits.max_unacknowledged_records as usize,
             max_message_bytes: limits.max_message_bytes as usize,
+            public_transactions: limits.public_transactions,
+            transaction_timeout: Duration::from_millis(limits.transaction_timeout_ms),
             timer_tick: Duration::from_millis(limits.timer_tick_ms),
             settle_after: Duration::from_millis(limits.settle_after_ms),
             offset_commit_interval: Duration::from_millis(limits.offset_commit_interval_ms),

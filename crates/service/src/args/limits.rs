@@ -123,6 +123,29 @@ pub struct LimitArgs {
     )]
     pub session_timeout_ms: u64,
 
+    /// Whether ordering.orders and ordering.checkouts are written in transactions, so
+    /// that a read_committed consumer sees each record once, also after a crash. Without,
+    /// a crash can publish a record twice, with the same ce_id.
+    #[arg(
+        long,
+        env = "PUBLIC_TRANSACTIONS",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub public_transactions: bool,
+
+    /// Limit of one transaction in milliseconds: as long can one that a crash left open
+    /// hold back the readers of the public topics.
+    #[arg(
+        long,
+        env = "TRANSACTION_TIMEOUT_MS",
+        value_name = "MS",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(1_000..=60_000)
+    )]
+    pub transaction_timeout_ms: u64,
+
     /// Memory for records fetched ahead, in bytes.
     #[arg(
         long,

@@ -366,16 +366,11 @@ impl System {
             .await
     }
 
-    /// Fails unless this event has exactly one outcome on the public topics.
-    /// Repeats on the wire that a crash may cause carry the same id.
+    /// Fails unless this event has exactly one outcome on the public topics, in
+    /// exactly one record.
     pub async fn assert_one_outcome(&self, cart: &CartCheckedOut) {
-        let seen = self.recorder.all();
-        let ids: std::collections::BTreeSet<String> = seen
-            .iter()
-            .filter(|seen| outcome_of(seen, cart).is_some())
-            .filter_map(|seen| seen.header("ce_id"))
-            .collect();
-        assert_eq!(ids.len(), 1, "{:?}", outcomes(&seen, cart));
+        let outcomes = outcomes(&self.recorder.all(), cart);
+        assert_eq!(outcomes.len(), 1, "{outcomes:?}");
     }
 
     /// Waits until every record of this cart that is on a topic has been

@@ -1,6 +1,6 @@
 //! What was published and what is stored, side by side.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::ids::{CartId, CheckoutId, GenericUuid, checkout_id};
 use contracts::messages::{FailureReason, OrderCreated, RejectionReason};
@@ -22,7 +22,7 @@ pub struct Books {
     /// Checkouts that were asked for, and their carts; a record that was
     /// published twice is one of them.
     pub checkouts: BTreeMap<CheckoutId, CartId>,
-    /// What the public topics say, in the order read; repeats count once.
+    /// Records on the public topics, in the order read.
     pub outcomes: Vec<(CheckoutId, CartId, Outcome)>,
     /// Rows of the order service.
     pub orders: BTreeMap<CheckoutId, Order>,
@@ -143,18 +143,8 @@ impl Books {
         let codec = Codec::connect(&installation.registry(), names.clone(), &[])
             .await
             .map_err(|error| Error::Invalid(error.to_string()))?;
-        let mut delivered = HashMap::new();
         for record in &records {
-            let message = decode(&codec, record).await?;
-            // After a crash a record may stand twice in its log, with the same
-            // `ce_id` and content: that is one outcome. The same id with other
-            // content is two.
-            if let Some(message) = &message
-                && delivered.insert(message.ce_id(), message.clone()).as_ref() == Some(message)
-            {
-                continue;
-            }
-            match message {
+            match decode(&codec, record).await? {
                 Some(Message::CartCheckedOut(cart)) => {
                     self.checkouts
                         .insert(checkout_id(cart.event_id), cart.cart_id);

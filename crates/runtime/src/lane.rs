@@ -1,0 +1,342 @@
+//! The transactional lane: what outsiders read is published in transactions, so
+//! that a `read_committed` consumer never sees a record twice, not even after a
+//! crash.
+//!
+//! Each public output of a partition has a sequence number, which its progress
+//! row keeps. A transaction publishes some of them and commits, with the group's
+//! offsets, the last number published, as the offset's metadata. A new owner
+//! reads that number back and knows what is already out. Kafka refuses the
+//! offsets of a member whose generation is over, so a former owner cannot
+//! publish any more.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use contracts::TopicNames;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use crate::Home;
+use crate::fault::{Fault, RunError};
+use crate::intake::Membership;
+use crate::publisher::{Group, Shared, producer_config, record};
+use crate::settings::Settings;
+use crate::stored::StoredRecord;
+
+/// How a published sequence number stands in an offset's metadata.
+const MARK: &str = "published=";
+/// The most records of one transaction.
+const MAX_RECORDS: usize = 10_000;
+/// How often a transaction is begun again when a rebalance refused its offsets.
+const MAX_REFUSALS: u32 = 50;
+/// The pause between such tries.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// The number in an offset's metadata; 0 where nothing was published.
+pub(crate) fn published(metadata: &str) -> i64 {
+    metadata
+        .strip_prefix(MARK)
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Public outputs of one home and batch.
+pub(crate) struct Publication {
+    pub(crate) home: Home,
+    /// The sequence number of the last record.
+    pub(crate) sequence: i64,
+    pub(crate) records: Vec<StoredRecord>,
+    pub(crate) group: Arc<Group>,
+}
+
+enum Request {
+    Publish(Publication),
+    /// Where reading stands; told to Kafka with the next transaction.
+    Positions(Vec<(Home, i64)>),
+    /// What a home that is owned from now on has published already.
+    Owned(Home, i64),
+    Stop,
+}
+
+/// The running lane.
+pub(crate) struct Lane {
+    requests: Sender<Request>,
+    thread: JoinHandle<()>,
+}
+
+impl Lane {
+    /// Starts the lane of a member of the group.
+    pub(crate) fn start(
+        settings: &Settings,
+        topics: &TopicNames,
+        membership: Membership,
+        shared: Arc<Shared>,
+    ) -> Result<Self, RunError> {
+        let mut config = producer_config(settings);
+        let timeout = settings.transaction_timeout;
+        config
+            // Unique: a member that died is fenced by its generation, and its open
+            // transaction ends by the time-out.
+            .set(
+                "transactional.id",
+                format!("{}-{}", settings.kafka.group_id, uuid::Uuid::new_v4()),
+            )
+            .set("transaction.timeout.ms", timeout.as_millis().to_string())
+            .set("message.timeout.ms", timeout.as_millis().to_string());
+        let deliveries = Arc::new(Deliveries::default());
+        let producer = config
+            .create_with_context(LaneContext(Arc::clone(&deliveries)))
+            .map_err(RunError::Configuration)?;
+        let (requests, receiver) = mpsc::channel();
+        let worker = Worker {
+            producer,
+            deliveries,
+            membership,
+            topics: topics.clone(),
+            shared: Arc::clone(&shared),
+            timeout,
+            homes: BTreeMap::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("lane".into())
+            .spawn(move || {
+                if let Err(error) = worker.run(&receiver) {
+                    shared.break_down(format!("a transaction failed: {error}"));
+                }
+            })
+            .map_err(|error| RunError::Defect(format!("no thread for transactions: {error}")))?;
+        Ok(Self { requests, thread })
+    }
+
+    /// Publishes in the next transaction; the group shows when it is committed.
+    pub(crate) fn publish(&self, publication: Publication) -> Result<(), Fault> {
+        self.send(Request::Publish(publication))
+    }
+
+    /// Tells Kafka the offsets reached, for lag monitors. In a transaction too:
+    /// an offset committed beside it would overwrite its mark.
+    pub(crate) fn commit(&self, offsets: Vec<(Home, i64)>) -> Result<(), Fault> {
+        self.send(Request::Positions(offsets))
+    }
+
+    /// A home is owned from now on, with so much published.
+    pub(crate) fn own(&self, home: Home, published: i64) -> Result<(), Fault> {
+        self.send(Request::Owned(home, published))
+    }
+
+    fn send(&self, request: Request) -> Result<(), Fault> {
+        self.requests
+            .send(request)
+            .map_err(|_| Fault::Broken("the lane of transactions has ended".into()))
+    }
+
+    /// Ends after what was asked for before.
+    pub(crate) async fn stop(self) {
+        // A lane that has ended needs no telling.
+        let _ = self.requests.send(Request::Stop);
+        let thread = self.thread;
+        if let Ok(Err(_)) = tokio::task::spawn_blocking(move || thread.join()).await {
+            tracing::error!("the thread of transactions panicked");
+        }
+    }
+}
+
+/// Counts the deliveries of the open transaction.
+#[derive(Default)]
+struct Deliveries {
+    state: Mutex<(usize, Option<KafkaError>)>,
+    changed: Condvar,
+}
+
+struct LaneContext(Arc<Deliveries>);
+
+impl ClientContext for LaneContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "transactional producer");
+    }
+}
+
+impl ProducerContext for LaneContext {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = state.0.saturating_sub(1);
+        if let Err((error, _)) = result {
+            state.1.get_or_insert_with(|| error.clone());
+        }
+        self.0.changed.notify_all();
+    }
+}
+
+impl Deliveries {
+    fn expect(&self, records: usize) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (records, None);
+    }
+
+    /// Waits until all are delivered: `commit_transaction` would wait in steps of
+    /// 100 ms.
+    fn wait(&self, limit: Duration) -> Result<(), KafkaError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, limit, |state| state.0 > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        match state.1.take() {
+            Some(error) => Err(error),
+            // What is still under way fails with the transaction.
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is known of a home.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    published: i64,
+    next_offset: i64,
+}
+
+struct Worker {
+    producer: ThreadedProducer<LaneContext>,
+    deliveries: Arc<Deliveries>,
+    membership: Membership,
+    topics: TopicNames,
+    shared: Arc<Shared>,
+    timeout: Duration,
+    homes: BTreeMap<Home, Known>,
+}
+
+impl Worker {
+    fn run(mut self, requests: &Receiver<Request>) -> Result<(), KafkaError> {
+        self.producer.init_transactions(self.timeout)?;
+        let mut stop = false;
+        while !stop {
+            let Ok(first) = requests.recv() else {
+                return Ok(());
+            };
+            let mut publications = Vec::new();
+            let mut moved = BTreeMap::new();
+            let mut records = 0;
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Publish(publication) => {
+                        records += publication.records.len();
+                        moved.insert(publication.home, ());
+                        publications.push(publication);
+                    }
+                    Request::Positions(offsets) => {
+                        for (home, next_offset) in offsets {
+                            self.homes.entry(home).or_default().next_offset = next_offset;
+                            moved.insert(home, ());
+                        }
+                    }
+                    Request::Owned(home, published) => {
+                        self.homes.entry(home).or_default().published = published;
+                    }
+                    Request::Stop => {
+                        stop = true;
+                        break;
+                    }
+                }
+                if records >= MAX_RECORDS {
+                    break;
+                }
+                next = requests.try_recv().ok();
+            }
+            for publication in &publications {
+                let known = self.homes.entry(publication.home).or_default();
+                known.published = known.published.max(publication.sequence);
+            }
+            if !moved.is_empty() {
+                let started = Instant::now();
+                self.transaction(&publications, moved.keys().copied())?;
+                metrics::histogram!("saga_transaction_seconds").record(started.elapsed());
+            }
+            for publication in publications {
+                self.shared
+                    .acknowledge(&publication.group, publication.records.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction, begun again while a rebalance refuses its offsets.
+    fn transaction(
+        &self,
+        publications: &[Publication],
+        moved: impl Iterator<Item = Home> + Clone,
+    ) -> Result<(), KafkaError> {
+        let mut refusals = 0;
+        loop {
+            self.producer.begin_transaction()?;
+            match self.fill(publications, moved.clone()) {
+                Ok(()) => return self.producer.commit_transaction(self.timeout),
+                Err(KafkaError::Transaction(error))
+                    if error.txn_requires_abort() && refusals < MAX_REFUSALS =>
+                {
+                    refusals += 1;
+                    tracing::debug!(%error, refusals, "a transaction is begun again");
+                    self.producer.abort_transaction(self.timeout)?;
+                    std::thread::sleep(REFUSED_PAUSE);
+                }
+                Err(error) => {
+                    // The producer is given up in any case.
+                    let _ = self.producer.abort_transaction(self.timeout);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn fill(
+        &self,
+        publications: &[Publication],
+        moved: impl Iterator<Item = Home>,
+    ) -> Result<(), KafkaError> {
+        let records = || {
+            publications
+                .iter()
+                .flat_map(|publication| &publication.records)
+        };
+        self.deliveries.expect(records().count());
+        for stored in records() {
+            if let Err((error, _)) = self.producer.send(record(stored, ())) {
+                return Err(error);
+            }
+        }
+        self.deliveries.wait(self.timeout)?;
+        let mut offsets = TopicPartitionList::new();
+        for home in moved {
+            let known = self.homes.get(&home).copied().unwrap_or_default();
+            let topic = self.topics.name(home.topic);
+            let offset = Offset::Offset(known.next_offset);
+            offsets.add_partition_offset(topic, home.partition, offset)?;
+            if let Some(mut element) = offsets.find_partition(topic, home.partition) {
+                element.set_metadata(format!("{MARK}{}", known.published));
+            }
+        }
+        let Some(group) = self.membership.group_metadata() else {
+            return Err(KafkaError::Canceled);
+        };
+        self.producer
+            .send_offsets_to_transaction(&offsets, &group, self.timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_is_read_back() {
+        assert_eq!(published(&format!("{MARK}17")), 17);
+        assert_eq!(published(""), 0);
+        assert_eq!(published("somebody else's"), 0);
+    }
+}
