@@ -31,6 +31,11 @@ use crate::stored::StoredRecord;
 const MARK: &str = "published=";
 /// The most records of one transaction.
 const MAX_RECORDS: usize = 10_000;
+/// A transaction of so many records is a sign of load: the next one waits
+/// [`GATHER`], so that there are fewer and larger ones. A lone saga never waits.
+const GATHER_FROM_RECORDS: usize = 8;
+/// How long public outputs gather under load.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often a transaction is begun again when a rebalance refused its offsets.
 const MAX_REFUSALS: u32 = 50;
 /// The pause between such tries.
@@ -261,6 +266,9 @@ impl Worker {
             for publication in publications {
                 self.shared
                     .acknowledge(&publication.group, publication.records.len());
+            }
+            if records >= GATHER_FROM_RECORDS && !stop {
+                std::thread::sleep(GATHER);
             }
         }
         Ok(())
