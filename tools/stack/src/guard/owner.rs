@@ -44,7 +44,9 @@ pub enum ProcessState {
     Starting,
     /// It runs as this process.
     Running(ProcessId),
-    /// It ended, or could not be started; the text says how.
+    /// It could not be started; the text says why.
+    NotStarted(String),
+    /// It ended; the text says how.
     Ended(String),
 }
 
@@ -211,7 +213,7 @@ fn follow(
         let Ok(line) = line else { break };
         match serde_json::from_str(&line) {
             Ok(Event::Started { id, process }) => set(id, ProcessState::Running(process)),
-            Ok(Event::NotStarted { id, error }) => set(id, ProcessState::Ended(error)),
+            Ok(Event::NotStarted { id, error }) => set(id, ProcessState::NotStarted(error)),
             Ok(Event::Exited { id, status }) => set(id, ProcessState::Ended(status)),
             Ok(Event::Detached) => drop(detached.send_replace(true)),
             Err(error) => tracing::warn!(%line, %error, "the guard said something unknown"),
@@ -261,7 +263,7 @@ impl Process {
     pub fn identity(&self) -> Option<ProcessId> {
         match self.state() {
             ProcessState::Running(process) => Some(process),
-            ProcessState::Starting | ProcessState::Ended(_) => None,
+            ProcessState::Starting | ProcessState::NotStarted(_) | ProcessState::Ended(_) => None,
         }
     }
 
@@ -318,11 +320,11 @@ impl Process {
     /// When it still runs after `limit`.
     pub async fn wait_ended(&self, limit: Duration) -> Result<String> {
         let mut current = self.current();
-        let ended = current
-            .state
-            .wait_for(|state| matches!(state, ProcessState::Ended(_)));
+        let ended = current.state.wait_for(|state| {
+            matches!(state, ProcessState::Ended(_) | ProcessState::NotStarted(_))
+        });
         if let Ok(Ok(state)) = tokio::time::timeout(limit, ended).await
-            && let ProcessState::Ended(status) = &*state
+            && let ProcessState::Ended(status) | ProcessState::NotStarted(status) = &*state
         {
             return Ok(status.clone());
         }
@@ -339,7 +341,10 @@ impl Process {
     /// # Errors
     /// When it still runs, or does not start.
     pub async fn start_again(&self) -> Result<()> {
-        if !matches!(self.state(), ProcessState::Ended(_)) {
+        if matches!(
+            self.state(),
+            ProcessState::Starting | ProcessState::Running(_)
+        ) {
             return Err(Error::Invalid(format!("{} still runs", self.spec.name)));
         }
         *locked(&self.current) = self.guard.ask_start(&self.spec)?;
@@ -353,8 +358,11 @@ impl Process {
             .wait_for(|state| !matches!(state, ProcessState::Starting));
         match tokio::time::timeout(ANSWER_LIMIT, begun).await {
             Ok(Ok(state)) => match &*state {
-                ProcessState::Ended(status) => Err(self.ended(status.clone())),
-                ProcessState::Starting | ProcessState::Running(_) => Ok(()),
+                ProcessState::NotStarted(error) => Err(self.ended(error.clone())),
+                // It ran, however short: whoever waits for it to be ready is told.
+                ProcessState::Starting | ProcessState::Running(_) | ProcessState::Ended(_) => {
+                    Ok(())
+                }
             },
             _ => Err(Error::Guard(format!(
                 "it did not start {} within {} s",
