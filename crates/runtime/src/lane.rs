@@ -19,6 +19,7 @@ use contracts::TopicNames;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tokio::sync::oneshot;
 
 use crate::Home;
 use crate::fault::{Fault, RunError};
@@ -64,6 +65,8 @@ enum Request {
     Positions(Vec<(Home, i64)>),
     /// What a home that is owned from now on has published already.
     Owned(Home, i64),
+    /// Homes are given up; answered when no transaction will name them any more.
+    Disowned(Vec<Home>, oneshot::Sender<()>),
     Stop,
 }
 
@@ -131,6 +134,19 @@ impl Lane {
     /// A home is owned from now on, with so much published.
     pub(crate) fn own(&self, home: Home, published: i64) -> Result<(), Fault> {
         self.send(Request::Owned(home, published))
+    }
+
+    /// Gives homes up: an offset that this member committed later would overwrite
+    /// the mark of the next owner.
+    pub(crate) async fn disown(&self, homes: &[Home], limit: Duration) -> Result<(), Fault> {
+        let (done, answered) = oneshot::channel();
+        self.send(Request::Disowned(homes.to_vec(), done))?;
+        match tokio::time::timeout(limit, answered).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Fault::Broken(format!(
+                "the lane of transactions did not give partitions up within {limit:?}"
+            ))),
+        }
     }
 
     fn send(&self, request: Request) -> Result<(), Fault> {
@@ -227,6 +243,7 @@ impl Worker {
             let mut publications = Vec::new();
             let mut moved = BTreeMap::new();
             let mut records = 0;
+            let mut disowned = None;
             let mut next = Some(first);
             while let Some(request) = next {
                 match request {
@@ -243,6 +260,10 @@ impl Worker {
                     }
                     Request::Owned(home, published) => {
                         self.homes.entry(home).or_default().published = published;
+                    }
+                    Request::Disowned(homes, done) => {
+                        disowned = Some((homes, done));
+                        break;
                     }
                     Request::Stop => {
                         stop = true;
@@ -266,6 +287,11 @@ impl Worker {
             for publication in publications {
                 self.shared
                     .acknowledge(&publication.group, publication.records.len());
+            }
+            if let Some((homes, done)) = disowned {
+                self.homes.retain(|home, _| !homes.contains(home));
+                // Whoever asked may have given up waiting.
+                let _ = done.send(());
             }
             if records >= GATHER_FROM_RECORDS && !stop {
                 std::thread::sleep(GATHER);

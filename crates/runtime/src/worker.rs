@@ -271,6 +271,10 @@ impl<H: Handler> Worker<H> {
                 for home in &homes {
                     self.owned.remove(home);
                 }
+                if let Some(lane) = &self.lane {
+                    let limit = self.settings.transaction_timeout.saturating_mul(2);
+                    lane.disown(&homes, limit).await?;
+                }
                 let _ = reply.send(());
             }
             Some(Notice::Failed(fault)) => return Err(fault),
