@@ -99,6 +99,8 @@ impl Lane {
         let producer = config
             .create_with_context(LaneContext(Arc::clone(&deliveries)))
             .map_err(RunError::Configuration)?;
+        // Bounded all the same: no more publications wait than messages may be
+        // unacknowledged.
         let (requests, receiver) = mpsc::channel();
         let worker = Worker {
             producer,

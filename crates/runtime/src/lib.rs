@@ -9,6 +9,7 @@
 //!
 //! - `handler`: what a service supplies; it does no I/O.
 //! - `worker`: the loop, from start to graceful stop.
+//! - `ownership`: partitions, from their assignment to their being given up.
 //! - `batch`: the inputs of one transaction, and what is known of each.
 //! - `commit`: one batch, from decoding to publishing; poison is found here.
 //! - `progress`: the rows of the table `progress`.
@@ -30,6 +31,7 @@ mod health;
 mod intake;
 mod lane;
 mod measure;
+mod ownership;
 mod progress;
 mod publisher;
 mod session;

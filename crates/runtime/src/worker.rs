@@ -10,17 +10,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::batch::Batch;
 use crate::calls::{Answer, Calls};
 use crate::fault::{Fault, RunError};
-use crate::intake::{Chunk, Intake, Notice, Position, RawRecord};
-use crate::lane::{Lane, Publication};
-use crate::publisher::{Group, Publisher};
+use crate::intake::{Chunk, Intake, RawRecord};
+use crate::lane::Lane;
+use crate::ownership::Owned;
+use crate::publisher::Publisher;
 use crate::session::{Connector, Session, Step};
 use crate::settings::{Backoff, Settings};
-use crate::stored::StoredRecord;
 use crate::trace::Spans;
-use crate::{Handler, Health, Home, measure, progress, stored, topics};
+use crate::{Handler, Health, Home, measure, progress, topics};
 
 /// Runs a service until `shutdown` becomes true: then the batch in hand is
 /// finished, its messages are acknowledged, and the group is left at once.
@@ -91,30 +90,6 @@ pub async fn run<H: Handler>(
             () = tokio::time::sleep(pause) => {}
             _ = shutdown.changed() => {}
         }
-    }
-}
-
-/// What this instance knows of a partition that it owns.
-pub(crate) struct Owned {
-    /// Chunks of older generations are not for this ownership.
-    since: u64,
-    pub(crate) stamp: progress::Stamp,
-    pub(crate) next_offset: Option<i64>,
-    /// The number of the last public output.
-    pub(crate) public_sequence: i64,
-    /// Published groups that may still be unacknowledged, with their stored bytes.
-    pub(crate) outputs: VecDeque<(Arc<Group>, Vec<u8>)>,
-    /// Whether the row holds outputs that a crash would publish again.
-    pub(crate) row_holds_outputs: bool,
-    pub(crate) written: Instant,
-    /// The offset that Kafka was told.
-    committed: Option<i64>,
-}
-
-impl Owned {
-    /// Forgets the groups that are acknowledged.
-    pub(crate) fn forget_acknowledged(&mut self) {
-        self.outputs.retain(|(group, _)| !group.is_acknowledged());
     }
 }
 
@@ -242,227 +217,6 @@ impl<H: Handler> Worker<H> {
         let generation = chunk.generation;
         self.pending
             .extend(chunk.records.into_iter().map(|record| (generation, record)));
-    }
-
-    /// Whether a record is the next of a partition that is owned.
-    pub(crate) fn is_expected(&self, generation: u64, record: &RawRecord) -> bool {
-        self.owned.get(&record.home).is_some_and(|owned| {
-            generation >= owned.since && owned.next_offset.is_none_or(|next| record.offset >= next)
-        })
-    }
-
-    async fn on_notice(&mut self, notice: Option<Notice>) -> Result<(), Fault> {
-        match notice {
-            Some(Notice::Assigned {
-                homes,
-                generation,
-                published,
-                reply,
-            }) => {
-                let positions = self.claim(&homes, generation, &published).await?;
-                self.health.set_group(true);
-                // The callback waits for this; it fails only when its thread is gone.
-                let _ = reply.send(positions);
-            }
-            Some(Notice::Revoked { homes, lost, reply }) => {
-                if !lost {
-                    self.release(&homes).await?;
-                }
-                for home in &homes {
-                    self.owned.remove(home);
-                }
-                if let Some(lane) = &self.lane {
-                    let limit = self.settings.transaction_timeout.saturating_mul(2);
-                    lane.disown(&homes, limit).await?;
-                }
-                let _ = reply.send(());
-            }
-            Some(Notice::Failed(fault)) => return Err(fault),
-            None => return Err(Fault::Broken("the consumer's thread ended".into())),
-        }
-        self.health.set_partitions(self.owned.len());
-        measure::partitions(self.owned.len());
-        Ok(())
-    }
-
-    /// Takes partitions over: fences former owners, publishes what they may not
-    /// have published, and says where reading goes on.
-    async fn claim(
-        &mut self,
-        homes: &[Home],
-        generation: u64,
-        published: &BTreeMap<Home, i64>,
-    ) -> Result<Vec<Position>, Fault> {
-        if homes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let claim = progress::claim(homes);
-        let rows = self.retrying(vec![&claim]).await?;
-        let mut positions = Vec::with_capacity(homes.len());
-        for claimed in progress::claimed(rows.first().map_or(&[], Vec::as_slice))? {
-            let home = claimed.home;
-            let published = published.get(&home).copied().unwrap_or(0);
-            if let Some(lane) = &self.lane {
-                lane.own(home, published)?;
-            }
-            let outputs = self
-                .publish_stored(home, &claimed.outputs, published)
-                .await?;
-            tracing::info!(home = %claimed.home, epoch = claimed.stamp.epoch, next_offset = claimed.next_offset, "partition claimed");
-            positions.push((claimed.home, claimed.next_offset));
-            self.owned.insert(
-                claimed.home,
-                Owned {
-                    since: generation,
-                    stamp: claimed.stamp,
-                    next_offset: claimed.next_offset,
-                    // The row may have been deleted by an operator; what is
-                    // published stays published.
-                    public_sequence: claimed.public_sequence.max(published),
-                    row_holds_outputs: !claimed.outputs.is_empty(),
-                    outputs,
-                    written: Instant::now(),
-                    committed: None,
-                },
-            );
-        }
-        Ok(positions)
-    }
-
-    /// Publishes what the former owner of a home may not have published.
-    async fn publish_stored(
-        &self,
-        home: Home,
-        stored: &[u8],
-        published: i64,
-    ) -> Result<VecDeque<(Arc<Group>, Vec<u8>)>, Fault> {
-        let unreadable = |error: postcard::Error| {
-            RunError::Defect(format!(
-                "the outputs stored for {home} cannot be used: {error}"
-            ))
-        };
-        let (public, inner): (Vec<_>, Vec<_>) = stored::from_bytes(stored)
-            .map_err(unreadable)?
-            .into_iter()
-            .partition(|record| record.sequence.is_some() && self.lane.is_some());
-        let public: Vec<_> = public
-            .into_iter()
-            .filter(|record| record.sequence > Some(published))
-            .collect();
-        if inner.is_empty() && public.is_empty() {
-            return Ok(VecDeque::new());
-        }
-        tracing::info!(
-            %home, inner = inner.len(), public = public.len(),
-            "publishing stored outputs of the former owner"
-        );
-        let mut groups = VecDeque::new();
-        if !inner.is_empty() {
-            let bytes = stored::to_bytes(&inner).map_err(unreadable)?;
-            groups.push_back((self.publisher.publish(&inner).await?, bytes));
-        }
-        if !public.is_empty() {
-            let bytes = stored::to_bytes(&public).map_err(unreadable)?;
-            groups.push_back((self.publish_in_lane(home, public)?, bytes));
-        }
-        Ok(groups)
-    }
-
-    /// Publishes numbered records of a home in the next transaction.
-    pub(crate) fn publish_in_lane(
-        &self,
-        home: Home,
-        records: Vec<StoredRecord>,
-    ) -> Result<Arc<Group>, Fault> {
-        let Some(lane) = &self.lane else {
-            return Err(RunError::Defect("there is no lane for transactions".into()).into());
-        };
-        let group = self.publisher.expect(records.len());
-        lane.publish(Publication {
-            home,
-            sequence: records
-                .last()
-                .and_then(|record| record.sequence)
-                .unwrap_or(0),
-            records,
-            group: Arc::clone(&group),
-        })?;
-        Ok(group)
-    }
-
-    /// Waits, within the limit, until the outputs of these homes are
-    /// acknowledged, and clears them from their rows.
-    async fn release(&mut self, homes: &[Home]) -> Result<(), Fault> {
-        let deadline = Instant::now() + self.settings.drain_timeout;
-        let mut batch = Batch::new();
-        for home in homes {
-            while let Some(owned) = self.owned.get_mut(home) {
-                owned.forget_acknowledged();
-                if owned.outputs.is_empty() {
-                    if owned.row_holds_outputs {
-                        batch.settled.insert(*home);
-                    }
-                    break;
-                }
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    // The next owner publishes them again.
-                    tracing::warn!(%home, "given up with unacknowledged outputs");
-                    break;
-                }
-                self.publisher.wait_for_progress(left).await?;
-            }
-        }
-        self.commit_batch(batch).await
-    }
-
-    /// Clears acknowledged outputs of quiet partitions, so that a crash does not
-    /// publish them again.
-    async fn settle(&mut self) -> Result<(), Fault> {
-        let mut batch = Batch::new();
-        for (home, owned) in &mut self.owned {
-            if owned.row_holds_outputs && owned.written.elapsed() >= self.settings.settle_after {
-                owned.forget_acknowledged();
-                if owned.outputs.is_empty() {
-                    batch.settled.insert(*home);
-                }
-            }
-        }
-        self.commit_batch(batch).await
-    }
-
-    async fn drain(&mut self, intake: &Intake) -> Result<(), Fault> {
-        let homes: Vec<Home> = self.owned.keys().copied().collect();
-        let limit = self.settings.drain_timeout;
-        // Bounded as a whole too: a stop must not hang on a database that is away.
-        match tokio::time::timeout(limit.saturating_mul(2), self.release(&homes)).await {
-            Ok(released) => released?,
-            Err(_) => tracing::warn!("stopping without having cleared the progress rows"),
-        }
-        self.commit_offsets(intake)?;
-        Ok(())
-    }
-
-    fn commit_offsets(&mut self, intake: &Intake) -> Result<(), Fault> {
-        let mut offsets = Vec::new();
-        for (home, owned) in &mut self.owned {
-            if owned.committed != owned.next_offset
-                && let Some(next) = owned.next_offset
-            {
-                owned.committed = owned.next_offset;
-                offsets.push((*home, next));
-            }
-        }
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        match &self.lane {
-            Some(lane) => lane.commit(offsets),
-            None => {
-                intake.commit(offsets);
-                Ok(())
-            }
-        }
     }
 
     async fn due_timers(&mut self) -> Result<Vec<DueTimer>, Fault> {
@@ -597,11 +351,6 @@ impl<H: Handler> Worker<H> {
             );
             self.pause(pause).await?;
         }
-    }
-
-    /// Whether an answer or timer still belongs here.
-    pub(crate) fn owns(&self, home: Home) -> bool {
-        self.owned.contains_key(&home)
     }
 }
 
