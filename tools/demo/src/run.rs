@@ -74,7 +74,9 @@ pub(crate) async fn run(
     violations.extend(results.surprises.iter().cloned());
     report::print_violations(&violations, *output);
 
-    if let (Some(folder), Some(stack)) = (folder, slot.take()) {
+    if let Some(folder) = folder
+        && let Some(stack) = slot.take()
+    {
         let folder = folder.canonicalize().unwrap_or(folder);
         let state = stack
             .leave_running(&installation, Some(&services), None)
