@@ -1,1 +1,23 @@
-//! Helpers of the integration tests.
+//! The harness: the whole system on the real parts, and what a cart service, a
+//! subscriber, an operator and bad luck would do to it.
+//!
+//! - [`System`]: an installation with its services, and clients of it.
+//! - [`carts`], [`load`]: carts, one by one and at a rate.
+//! - [`Recorder`]: everything that is published.
+//! - `world`: the parts below it.
+//!
+//! It panics where something cannot be done: a test has no other way on.
+
+#![allow(
+    missing_docs,
+    reason = "for the tests and tools of this package alone; names say it"
+)]
+
+pub mod carts;
+pub mod load;
+mod recorder;
+mod system;
+mod world;
+
+pub use recorder::{PATIENCE, Recorder, Seen};
+pub use system::{Holdings, IMPATIENT, Options, Outcome, SERVICES, System, product};

@@ -10,8 +10,8 @@ use contracts::{Message, RecordType, Topic};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::support::carts::{again, cart};
-use crate::support::{Holdings, Outcome, System, product};
+use integration_tests::carts::{again, cart};
+use integration_tests::{Holdings, Outcome, System, product};
 
 /// Publishes `key` and `value` on `shopping.checkouts`, expects them in its
 /// dead-letter topic with this code and unchanged, and a good cart behind them

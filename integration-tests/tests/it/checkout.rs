@@ -2,8 +2,8 @@
 
 use contracts::messages::{FailureReason, RejectionReason};
 
-use crate::support::carts::{again, cart};
-use crate::support::{Holdings, Outcome, System, product};
+use integration_tests::carts::{again, cart};
+use integration_tests::{Holdings, Outcome, System, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cart_becomes_one_order_with_its_stock_and_its_money() {

@@ -2,8 +2,8 @@
 
 use contracts::{RecordType, Registry, Topic};
 
-use crate::support::carts::cart;
-use crate::support::{Options, Outcome, System, product};
+use integration_tests::carts::cart;
+use integration_tests::{Options, Outcome, System, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subject_is_fully_compatible_for_ever() {

@@ -1,8 +1,8 @@
 //! Services that are killed while carts flow. Whatever the moment, every cart
 //! ends once and the databases balance.
 
-use crate::support::carts::cart;
-use crate::support::{Options, Outcome, SERVICES, System, product};
+use integration_tests::carts::cart;
+use integration_tests::{Options, Outcome, SERVICES, System, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_cart_is_lost_or_doubled_when_services_are_killed() {

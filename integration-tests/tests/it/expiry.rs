@@ -3,8 +3,8 @@
 use contracts::RecordType;
 use contracts::messages::FailureReason;
 
-use crate::support::carts::cart;
-use crate::support::{Holdings, Options, Outcome, System, product};
+use integration_tests::carts::cart;
+use integration_tests::{Holdings, Options, Outcome, System, product};
 
 /// The shortest promise that there is.
 const SHORT: &[(&str, &str, &str)] = &[("inventory", "RESERVATION_TTL_SECONDS", "1")];

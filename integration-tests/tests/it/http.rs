@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::support::carts::cart;
-use crate::support::{Outcome, SERVICES, System, product};
+use integration_tests::carts::cart;
+use integration_tests::{Outcome, SERVICES, System, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_service_is_alive_ready_and_measured() {

@@ -8,8 +8,8 @@ use contracts::messages::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::support::carts::cart;
-use crate::support::{IMPATIENT, Options, Outcome, System, product};
+use integration_tests::carts::cart;
+use integration_tests::{IMPATIENT, Options, Outcome, System, product};
 
 fn operation(cart: &CartCheckedOut, action: OperationAction) -> SagaOperation {
     SagaOperation {

@@ -1,7 +1,7 @@
 //! Positions that are not in the log any more stop a service, with words.
 
-use crate::support::carts::cart;
-use crate::support::{Options, Outcome, System, product};
+use integration_tests::carts::cart;
+use integration_tests::{Options, Outcome, System, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_outside_the_log_stops_the_service_and_skips_nothing() {

@@ -4,8 +4,8 @@
 use contracts::RecordType;
 use contracts::messages::{FailureReason, SagaState};
 
-use crate::support::carts::cart;
-use crate::support::{Holdings, IMPATIENT, Options, Outcome, System, product};
+use integration_tests::carts::cart;
+use integration_tests::{Holdings, IMPATIENT, Options, Outcome, System, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_participant_is_asked_again_and_then_undone() {

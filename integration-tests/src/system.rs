@@ -1,13 +1,10 @@
-//! What the tests stand on: the real parts, started once; installations on
-//! them; and what a cart service, a subscriber and an operator would do.
+//! An installation with its services, and what a cart service, a subscriber and
+//! an operator would do with it.
 
-pub mod carts;
-mod recorder;
-mod world;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use std::collections::BTreeMap;
-
-use contracts::ids::GenericUuid;
+use contracts::ids::{CheckoutId, GenericUuid};
 use contracts::messages::{
     CartCheckedOut, CheckoutFailed, CheckoutRejected, OrderCreated, SagaState, SetStock,
 };
@@ -16,12 +13,17 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use stack::{Installation, Service, ServiceInstance, ServiceOptions};
+use stack::{Installation, Part, PartKind, Service, ServiceInstance, ServiceOptions};
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-pub use recorder::{PATIENCE, Recorder, Seen};
+use crate::world::{self, Parts};
+use crate::{PATIENCE, Recorder, Seen, carts};
+
+/// Pause between two looks at whether the system is at rest.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The services, by name.
 pub const SERVICES: &[&str] = &["orchestrator", "inventory", "payment", "order"];
@@ -43,6 +45,9 @@ pub struct Options {
     pub instances: u16,
     /// Variables: service, name, value.
     pub environment: &'static [(&'static str, &'static str, &'static str)],
+    /// Brokers of parts of its own, for a test that disturbs them; 0: on the
+    /// parts that all share.
+    pub own_brokers: u16,
 }
 
 impl Default for Options {
@@ -51,6 +56,7 @@ impl Default for Options {
             services: SERVICES,
             instances: 1,
             environment: &[],
+            own_brokers: 0,
         }
     }
 }
@@ -99,6 +105,7 @@ pub struct System {
     codec: Codec,
     producer: FutureProducer,
     installation: Installation,
+    parts: Parts,
     options: Options,
     instances: Mutex<Vec<ServiceInstance>>,
 }
@@ -111,7 +118,11 @@ impl System {
 
     /// An installation of a test's own.
     pub async fn start(name: &str, options: Options) -> Self {
-        let installation = world::installation(name).await;
+        let parts = match options.own_brokers {
+            0 => Parts::shared().await,
+            brokers => Parts::own(brokers).await,
+        };
+        let installation = parts.installation(name).await;
         let names = installation.topics();
         let registry = installation.registry();
         let codec = Codec::connect(&registry, names.clone(), RecordType::ALL)
@@ -131,25 +142,29 @@ impl System {
             codec,
             producer,
             installation,
+            parts,
             options,
             instances: Mutex::default(),
         };
         let services: Vec<Service> = options.services.iter().map(|name| service(name)).collect();
-        system.start_instances(&services).await;
+        system.start_instances(&services, options.instances).await;
         system
     }
 
-    async fn start_instances(&self, services: &[Service]) {
+    async fn start_instances(&self, services: &[Service], instances: u16) {
         // A killed instance holds its partitions for the session time-out; six
         // seconds is the least that a broker grants.
         let mut options = ServiceOptions::none().env("SESSION_TIMEOUT_MS", "6000");
         for service in services {
-            options = options.instances(*service, self.options.instances);
+            options = options.instances(*service, instances);
         }
         for (of, name, value) in self.options.environment {
             options = options.env_of(service(of), *name, *value);
         }
-        let started = world::start_services(&self.installation, &options).await;
+        let started = self
+            .parts
+            .start_services(&self.installation, &options)
+            .await;
         self.instances.lock().await.extend(started.instances);
     }
 
@@ -168,7 +183,41 @@ impl System {
                 return;
             }
         }
-        self.start_instances(&[service(name)]).await;
+        self.start_instances(&[service(name)], self.options.instances)
+            .await;
+    }
+
+    /// One more instance of a service.
+    pub async fn add_instance(&self, name: &str) {
+        self.start_instances(&[service(name)], 1).await;
+    }
+
+    /// Does something to an instance of a service, counted from 0 in the order
+    /// of their start, whether it runs or not.
+    pub async fn with_instance<T>(
+        &self,
+        name: &str,
+        index: usize,
+        act: impl AsyncFnOnce(&ServiceInstance) -> T,
+    ) -> T {
+        let instances = self.instances.lock().await;
+        let instance = instances
+            .iter()
+            .filter(|instance| instance.service.name() == name)
+            .nth(index)
+            .unwrap_or_else(|| panic!("{name} has no instance {index}"));
+        act(instance).await
+    }
+
+    /// The parts of this kind. Disturb only those of a system's own.
+    pub fn parts(&self, kind: PartKind) -> Vec<&Part> {
+        let parts = self.parts.stack.parts().iter();
+        parts.filter(|part| part.kind == kind).collect()
+    }
+
+    /// Where everything is.
+    pub fn installation(&self) -> &Installation {
+        &self.installation
     }
 
     /// Kills an instance, as `kill -9` does.
@@ -525,6 +574,39 @@ impl System {
         }
     }
 
+    /// Waits until every checkout of these has an outcome and everything adds up
+    /// and is at rest; fails with what does not.
+    pub async fn assert_settled(&self, carts: &[CartCheckedOut]) {
+        let mut open: BTreeSet<_> = carts
+            .iter()
+            .map(|cart| contracts::ids::checkout_id(cart.event_id))
+            .collect();
+        self.recorder
+            .wait_for("an outcome of every cart", |seen| {
+                for seen in seen {
+                    if let Some(checkout) = seen.message.as_ref().and_then(ended) {
+                        open.remove(&checkout);
+                    }
+                }
+                open.is_empty().then_some(())
+            })
+            .await;
+        let begin = Instant::now();
+        loop {
+            let violations = stack::audit::audit(&self.installation)
+                .await
+                .expect("an audit");
+            if violations.is_empty() {
+                return;
+            }
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "not at rest, or lost, or doubled: {violations:#?}"
+            );
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Fails unless stock, money and orders balance over the four databases.
     pub async fn assert_balanced(&self) {
         let violations = stack::audit::audit(&self.installation)
@@ -546,6 +628,16 @@ fn running<'a>(instances: &'a [ServiceInstance], name: &str) -> &'a ServiceInsta
         .iter()
         .find(|instance| instance.service.name() == name && instance.process.pid().is_some())
         .unwrap_or_else(|| panic!("{name} does not run"))
+}
+
+/// The checkout that a message on a public topic ends.
+fn ended(message: &Message) -> Option<CheckoutId> {
+    match message {
+        Message::OrderCreated(order) => Some(order.checkout_id),
+        Message::CheckoutFailed(failed) => Some(failed.checkout_id),
+        Message::CheckoutRejected(rejected) => Some(rejected.checkout_id),
+        _ => None,
+    }
 }
 
 fn outcome_of(seen: &Seen, cart: &CartCheckedOut) -> Option<Outcome> {
