@@ -1,0 +1,229 @@
+//! What is explored, and the tests that explore it.
+
+use std::{io::Write, time::Instant};
+
+use stateright::{Checker, HasDiscoveries, Model as _};
+
+use crate::{
+    model::Model,
+    mutation::Mutation,
+    property::{Promise, Reach},
+    world::Faults,
+};
+
+/// One exploration: a part of all that may happen, in every combination.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) name: &'static str,
+    /// What may happen in it, beyond that records arrive late, again, and in any
+    /// order, and that timers fire at any time.
+    pub(crate) about: &'static str,
+    /// Whether the second checkout is of the same cart.
+    pub(crate) one_cart: bool,
+    pub(crate) checkouts: usize,
+    /// Sendings of a command before its step is in doubt.
+    pub(crate) tries: u32,
+    pub(crate) expiry: bool,
+    pub(crate) operators: bool,
+    /// Whether the orchestrator's batches, outputs and owners are told apart.
+    pub(crate) faulty_runtime: bool,
+    pub(crate) faults: Faults,
+    /// Worlds that it must reach.
+    pub(crate) reaches: &'static [Reach],
+    /// Outcomes of the core that it must meet.
+    pub(crate) meets: &'static [&'static str],
+}
+
+const CALM: Faults = Faults {
+    crashes: 0,
+    takeovers: 0,
+    lost_answers: 0,
+};
+
+pub(crate) const ONE_CART: Run = Run {
+    name: "one cart",
+    about: "one checkout; resends, refusals, an expiry, operators' RETRY and COMPENSATE",
+    one_cart: true,
+    checkouts: 1,
+    tries: 2,
+    expiry: true,
+    operators: true,
+    faulty_runtime: false,
+    faults: CALM,
+    reaches: &[
+        Reach::Ordered,
+        Reach::Failed,
+        Reach::Stuck,
+        Reach::OrderInDoubt,
+        Reach::VoidWaits,
+    ],
+    meets: &[
+        "CompensationResent(CreateOrder)",
+        "Ignored(Ended)",
+        "Ignored(LateSuccess)",
+        "Ignored(NotAwaited)",
+        "Ignored(SameEvent)",
+        "Operated(Compensate)",
+        "Operated(Retry)",
+        "StepInDoubt(AuthorizePayment, ReservationExpired)",
+        "StepInDoubt(ReserveInventory, TimedOut)",
+        "StepRefused(CreateOrder, OrderRejected)",
+        "Stuck(ReserveInventory)",
+    ],
+};
+
+pub(crate) const TWO_ATTEMPTS: Run = Run {
+    name: "one cart, two requests",
+    about: "two checkouts of one cart; refusals",
+    one_cart: true,
+    checkouts: 2,
+    tries: 1,
+    expiry: false,
+    operators: false,
+    faulty_runtime: false,
+    faults: CALM,
+    reaches: &[
+        Reach::Ordered,
+        Reach::Failed,
+        Reach::TurnedAway,
+        Reach::OrderedAfterAFailure,
+    ],
+    meets: &[
+        "Ignored(OtherCheckout)",
+        "Rejected(AlreadyOrdered)",
+        "Rejected(CheckoutInProgress)",
+    ],
+};
+
+pub(crate) const TWO_CARTS: Run = Run {
+    name: "two carts, one piece",
+    about: "a checkout each of two carts that want the last piece; refusals",
+    one_cart: false,
+    checkouts: 2,
+    tries: 1,
+    expiry: false,
+    operators: false,
+    faulty_runtime: false,
+    faults: CALM,
+    reaches: &[Reach::Ordered, Reach::Failed, Reach::LastPieceMissed],
+    meets: &["Completed", "Failed(OutOfStock)"],
+};
+
+pub(crate) const FAULTS: Run = Run {
+    name: "faults of the runtime",
+    about: "one checkout; an instance crashes, one is taken over without knowing it, the answer to \
+            a commit is lost",
+    one_cart: true,
+    checkouts: 1,
+    tries: 1,
+    expiry: false,
+    operators: false,
+    faulty_runtime: true,
+    faults: Faults {
+        crashes: 1,
+        takeovers: 1,
+        lost_answers: 1,
+    },
+    reaches: &[
+        Reach::Ordered,
+        Reach::Failed,
+        Reach::FormerOwnerFenced,
+        Reach::NewOwnerHasOutputs,
+        Reach::CommitInDoubt,
+    ],
+    meets: &["Completed", "Failed(OutOfStock)", "Failed(TimedOut)"],
+};
+
+/// Every exploration.
+pub(crate) const RUNS: &[&Run] = &[&ONE_CART, &TWO_ATTEMPTS, &TWO_CARTS, &FAULTS];
+
+/// Checks every promise in every world of a run, and that the run is worth
+/// something.
+fn explore(run: &'static Run) {
+    let started = Instant::now();
+    let checker = Model::new(run, None).checker().spawn_bfs().join();
+    let core = &checker.model().core;
+    tell(&format!(
+        "{}: {} states, {} transitions, {} sagas, depth {}, {:.1} s",
+        run.name,
+        checker.unique_state_count(),
+        checker.state_count(),
+        core.sagas(),
+        checker.max_depth(),
+        started.elapsed().as_secs_f64(),
+    ));
+    checker.assert_properties();
+    let met = core.outcomes();
+    for outcome in run.meets {
+        assert!(
+            met.contains(*outcome),
+            "the run never meets {outcome}, only {met:?}"
+        );
+    }
+}
+
+/// Shown even where the test passes: the numbers are what one wants to see.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "model: {line}");
+}
+
+#[test]
+fn one_cart_keeps_every_promise() {
+    explore(&ONE_CART);
+}
+
+#[test]
+fn two_requests_for_one_cart_keep_every_promise() {
+    explore(&TWO_ATTEMPTS);
+}
+
+#[test]
+fn two_carts_that_want_the_last_piece_keep_every_promise() {
+    explore(&TWO_CARTS);
+}
+
+#[test]
+fn faults_of_the_runtime_break_no_promise() {
+    explore(&FAULTS);
+}
+
+#[test]
+fn each_guard_is_needed_for_a_promise() {
+    for mutation in Mutation::ALL {
+        let started = Instant::now();
+        let expected: Vec<_> = mutation
+            .breaks()
+            .iter()
+            .map(|promise| promise.name())
+            .collect();
+        let all = HasDiscoveries::AllOf(expected.iter().copied().collect());
+        let checker = Model::new(mutation.run(), Some(*mutation))
+            .checker()
+            .finish_when(all)
+            .spawn_bfs()
+            .join();
+        tell(&format!(
+            "without \"{}\": {} states, {:.1} s",
+            mutation.guard(),
+            checker.unique_state_count(),
+            started.elapsed().as_secs_f64(),
+        ));
+        for name in expected {
+            assert!(
+                checker.discovery(name).is_some(),
+                "\"{name}\" holds although this is missing: {mutation:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_promise_can_be_broken() {
+    for promise in Promise::ALL {
+        assert!(
+            promise.guards().next().is_some(),
+            "nothing that is taken away breaks \"{}\"",
+            promise.name()
+        );
+    }
+}
