@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::batch::{Batch, Origin, UNDECODABLE, kind_of, refused_by_database};
 use crate::calls::Call;
 use crate::dlq::dead_letter;
+use crate::failpoint::{Point, reach};
 use crate::fault::{Fault, RunError};
 use crate::intake::RawRecord;
 use crate::progress::{self, Advance};
@@ -24,7 +25,7 @@ use crate::session::Step;
 use crate::settings::Backoff;
 use crate::stored::{self, StoredHeader, StoredRecord};
 use crate::worker::{Answers, DueTimer, Worker, topic_name};
-use crate::{Body, Handler, Home, Input, Outbox, measure};
+use crate::{Body, Handler, Home, Input, Outbox, clock, measure};
 
 /// How often a batch that lost a race for its inserts is tried again before the
 /// conflict is taken for a property of the data.
@@ -85,7 +86,7 @@ impl<H: Handler> Worker<H> {
         timers: Vec<DueTimer>,
         answers: Answers<H::Answer>,
     ) -> Result<(), Fault> {
-        let now = Timestamp::now();
+        let now = clock::now();
         let mut batch = Batch::new();
         for answer in answers {
             if self.owns(answer.home) {
@@ -207,6 +208,7 @@ impl<H: Handler> Worker<H> {
     async fn attempt(&mut self, batch: &mut Batch<H::Answer>) -> Result<(), Failure<H::Call>> {
         let started = Instant::now();
         self.ensure_session().await?;
+        reach(Point::BeforeTransaction);
         let prepared = match self.transact(batch).await {
             Ok(prepared) => prepared,
             Err(failure) => {
@@ -252,6 +254,7 @@ impl<H: Handler> Worker<H> {
             .map(Step::Sql)
             .chain([Step::Plain("COMMIT")])
             .collect();
+        reach(Point::InTransaction);
         match self.session()?.trip(steps).await {
             Ok(_) => Ok(prepared),
             Err(Fault::Transient(reason)) => Err(Failure::InDoubt(reason, prepared)),
@@ -435,6 +438,7 @@ impl<H: Handler> Worker<H> {
         batch: &mut Batch<H::Answer>,
         prepared: Prepared<H::Call>,
     ) -> Result<(), Fault> {
+        reach(Point::AfterCommit);
         for (home, moved) in prepared.homes {
             let Moved { inner, public, .. } = moved;
             let mut by_topic: BTreeMap<String, u64> = BTreeMap::new();
@@ -444,6 +448,7 @@ impl<H: Handler> Worker<H> {
             let mut published = Vec::new();
             if !inner.records.is_empty() {
                 published.push((self.publisher.publish(&inner.records).await?, inner.bytes));
+                reach(Point::WhilePublishing);
             }
             if !public.records.is_empty() {
                 published.push((self.publish_in_lane(home, public.records)?, public.bytes));
@@ -461,6 +466,7 @@ impl<H: Handler> Worker<H> {
                 measure::outputs(topic, count);
             }
         }
+        reach(Point::AfterPublishing);
         for call in prepared.calls {
             self.calls.make(call);
         }

@@ -19,12 +19,16 @@
 //! - `lane`: the transactions in which public records are published.
 //! - `calls`: the bounded pool for calls to the outside.
 //! - `fault`: transient or poison, decided in one place.
+//! - `clock`: the time, in one place.
+//! - `failpoint`: where tests kill a service; not in what is shipped.
 //! - `dlq`: what a dead-letter record looks like.
 
 mod batch;
 mod calls;
+mod clock;
 mod commit;
 mod dlq;
+mod failpoint;
 mod fault;
 mod handler;
 mod health;

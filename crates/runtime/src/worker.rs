@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::{Codec, Topic, TraceContext};
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -19,7 +18,7 @@ use crate::publisher::Publisher;
 use crate::session::{Connector, Session, Step};
 use crate::settings::{Backoff, Settings};
 use crate::trace::Spans;
-use crate::{Handler, Health, Home, measure, progress, topics};
+use crate::{Handler, Health, Home, clock, failpoint, measure, progress, topics};
 
 /// Runs a service until `shutdown` becomes true: then the batch in hand is
 /// finished, its messages are acknowledged, and the group is left at once.
@@ -36,6 +35,7 @@ pub async fn run<H: Handler>(
     health: Health,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
+    failpoint::configure();
     measure::describe();
     let mut backoff = Backoff::new(&settings);
     loop {
@@ -225,7 +225,7 @@ impl<H: Handler> Worker<H> {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(self.settings.max_batch_records).unwrap_or(i64::MAX);
-        let Some(due) = self.handler.due(&homes, Timestamp::now(), limit) else {
+        let Some(due) = self.handler.due(&homes, clock::now(), limit) else {
             return Ok(Vec::new());
         };
         let rows = self.retrying(vec![&due]).await?;

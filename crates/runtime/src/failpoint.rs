@@ -1,0 +1,66 @@
+//! Points of a batch at which tests kill this process, as `kill -9` would.
+//!
+//! They exist only with the feature `fail-points`, which no shipped binary has.
+//! The variable `FAILPOINTS` says which one kills, and when:
+//! `after-commit=3*off->return` at the fourth batch that reaches it.
+
+/// Where a batch may be cut off.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "fail-points"), allow(dead_code, reason = "only named"))]
+pub(crate) enum Point {
+    /// Nothing was asked of the database.
+    BeforeTransaction,
+    /// The rows are locked and read, nothing is written.
+    InTransaction,
+    /// Committed, and nothing published.
+    AfterCommit,
+    /// Some messages are handed to the producer, others may not be.
+    WhilePublishing,
+    /// All messages are handed over; none need be acknowledged.
+    AfterPublishing,
+}
+
+/// Reads `FAILPOINTS`; once in the life of the process.
+#[cfg(feature = "fail-points")]
+pub(crate) fn configure() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // The scenario ends with the process, not with this function.
+    ONCE.call_once(|| std::mem::forget(fail::FailScenario::setup()));
+}
+
+/// Kills the process if a test wants it to die here.
+#[cfg(feature = "fail-points")]
+pub(crate) fn reach(point: Point) {
+    let name = match point {
+        Point::BeforeTransaction => "before-transaction",
+        Point::InTransaction => "in-transaction",
+        Point::AfterCommit => "after-commit",
+        Point::WhilePublishing => "while-publishing",
+        Point::AfterPublishing => "after-publishing",
+    };
+    fail::fail_point!(name, |_| {
+        eprintln!("killed at the fail point {name}");
+        // No destructor runs, nothing is flushed.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+    });
+}
+
+/// How far tests have moved the clock, in milliseconds.
+#[cfg(feature = "fail-points")]
+pub(crate) fn clock_offset_ms() -> i64 {
+    fail::fail_point!("clock", |offset: Option<String>| offset
+        .and_then(|offset| offset.parse().ok())
+        .unwrap_or(0));
+    0
+}
+
+#[cfg(not(feature = "fail-points"))]
+pub(crate) const fn configure() {}
+
+#[cfg(not(feature = "fail-points"))]
+pub(crate) const fn reach(_: Point) {}
+
+#[cfg(not(feature = "fail-points"))]
+pub(crate) const fn clock_offset_ms() -> i64 {
+    0
+}
