@@ -82,7 +82,7 @@ pub fn next(saga: Option<Saga>, input: &Input<'_>, now: Timestamp, rules: &Rules
             | State::Compensating(waiting)
             | State::Stuck(waiting),
             Input::DeadlinePassed,
-        ) if now < waiting.due_at => Outcome::Ignored(Ignored::TooEarly),
+        ) if !rules.has_passed(waiting.due_at, now) => Outcome::Ignored(Ignored::TooEarly),
         (State::InProgress(waiting), Input::DeadlinePassed) => turn.action_unanswered(waiting),
         (
             State::InDoubt(waiting) | State::Compensating(waiting) | State::Stuck(waiting),

@@ -8,7 +8,7 @@ use contracts::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::step::StepDefinition;
+use crate::step::{Step, StepDefinition};
 
 /// The limits and waits that a saga is run with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,28 @@ impl Rules {
         self.tries.unwrap_or(definition.retry.tries)
     }
 
+    /// No wait is longer, jitter included. A deadline further away than this was
+    /// set by a clock that was wrong.
+    pub fn longest_wait(&self) -> Duration {
+        let longest = Step::ALL
+            .iter()
+            .map(|step| self.max_wait(step.definition()))
+            .max();
+        longest.map_or(Duration::ZERO, |longest| {
+            longest.saturating_add(longest / 4)
+        })
+    }
+
+    fn max_wait(&self, definition: &StepDefinition) -> Duration {
+        let first = self.first_wait.unwrap_or(definition.deadline.first);
+        self.max_wait.unwrap_or(definition.deadline.max.max(first))
+    }
+
+    /// Whether a deadline counts as passed.
+    pub(crate) fn has_passed(&self, due_at: Timestamp, now: Timestamp) -> bool {
+        due_at <= now || due_at > after(now, self.longest_wait())
+    }
+
     /// How long to wait after a command was sent for the `tries`th time, in whole
     /// milliseconds.
     ///
@@ -61,7 +83,7 @@ impl Rules {
         tries: u32,
     ) -> Duration {
         let first = self.first_wait.unwrap_or(definition.deadline.first);
-        let max = self.max_wait.unwrap_or(definition.deadline.max.max(first));
+        let max = self.max_wait(definition);
         let doublings = tries.saturating_sub(1).min(31);
         let wait = first.saturating_mul(1 << doublings).min(max);
         let jitter = u32::from(hash(checkout, command, tries));

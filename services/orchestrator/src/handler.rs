@@ -114,7 +114,10 @@ impl Handler for Orchestrator {
     }
 
     fn due(&self, homes: &[Home], now: Timestamp, limit: i64) -> Option<Sql> {
-        Some(store::due(homes, now, limit))
+        let latest = now
+            .checked_add(self.rules.longest_wait())
+            .unwrap_or(Timestamp::MAX);
+        Some(store::due(homes, now, latest, limit))
     }
 
     async fn call(&self, call: Infallible) -> Infallible {

@@ -34,14 +34,19 @@ UPDATE sagas s SET progress = u.progress, wake_at = u.wake_at
 FROM unnest($1::uuid[], $2::json[], $3::timestamptz[]) AS u (cart_id, progress, wake_at)
 WHERE s.cart_id = u.cart_id";
 
-/// One look-up in the index of timers for each home.
+/// Two look-ups in the index of timers for each home: what is due, and what a
+/// clock that was ahead has set so late that it must count as due.
 const DUE: &str = "
 SELECT s.cart_id, s.home_topic, s.home_partition, s.traceparent
 FROM unnest($1::text[], $2::int4[]) AS h (topic, partition)
 CROSS JOIN LATERAL (
-    SELECT cart_id, home_topic, home_partition, traceparent, wake_at FROM sagas
-    WHERE home_topic = h.topic AND home_partition = h.partition AND wake_at <= $3
-    ORDER BY wake_at LIMIT $4
+    (SELECT cart_id, home_topic, home_partition, traceparent, wake_at FROM sagas
+     WHERE home_topic = h.topic AND home_partition = h.partition AND wake_at <= $3
+     ORDER BY wake_at LIMIT $4)
+    UNION ALL
+    (SELECT cart_id, home_topic, home_partition, traceparent, wake_at FROM sagas
+     WHERE home_topic = h.topic AND home_partition = h.partition AND wake_at > $5
+     ORDER BY wake_at LIMIT $4)
 ) s
 ORDER BY s.wake_at LIMIT $4";
 
@@ -196,8 +201,9 @@ impl Columns {
     }
 }
 
-/// The sagas in these homes whose wake-up is due.
-pub(crate) fn due(homes: &[Home], now: Timestamp, limit: i64) -> Sql {
+/// The sagas in these homes whose wake-up is due by `now`, or further away than
+/// `latest`.
+pub(crate) fn due(homes: &[Home], now: Timestamp, latest: Timestamp, limit: i64) -> Sql {
     let topics: Vec<_> = homes.iter().map(|home| home.topic.name()).collect();
     let partitions: Vec<_> = homes.iter().map(|home| home.partition).collect();
     Sql::new(
@@ -207,6 +213,7 @@ pub(crate) fn due(homes: &[Home], now: Timestamp, limit: i64) -> Sql {
             Box::new(partitions),
             Box::new(now),
             Box::new(limit),
+            Box::new(latest),
         ],
     )
 }

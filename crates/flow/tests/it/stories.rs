@@ -288,6 +288,21 @@ fn a_deadline_that_has_moved_is_not_acted_upon() {
 }
 
 #[test]
+fn a_deadline_that_a_wrong_clock_has_set_counts_as_passed() {
+    let mut story = Story::new();
+    story.now += jiff::SignedDuration::from_hours(1);
+    story.checked_out(1);
+    story.now -= jiff::SignedDuration::from_hours(1);
+    assert_eq!(
+        story.happens(&flow::Input::DeadlinePassed),
+        ["ReserveInventory"]
+    );
+    story.moment();
+    assert_eq!(story.happens(&flow::Input::DeadlinePassed), NOTHING);
+    assert_eq!(story.outcome, Outcome::Ignored(Ignored::TooEarly));
+}
+
+#[test]
 fn an_expired_reservation_undoes_the_step_in_flight_first() {
     let mut story = Story::new();
     story.checked_out(1);

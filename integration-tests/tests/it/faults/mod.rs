@@ -1,5 +1,6 @@
 //! Faults: after each of them every cart has one outcome, and everything adds
 //! up. docs/failure-modes.md says what customers and operators see meanwhile.
 
+mod clock;
 mod crash_points;
 mod instances;
