@@ -14,6 +14,7 @@
 )]
 
 pub mod carts;
+mod instances;
 pub mod load;
 mod recorder;
 mod system;

@@ -1,5 +1,6 @@
 //! Carts at a set rate, each with the ending that it should have.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contracts::messages::CartCheckedOut;
@@ -47,6 +48,30 @@ impl System {
     /// Publishes a load at its rate and returns what was published, in order;
     /// late, not fewer, when Kafka is away.
     pub async fn load(&self, load: Load) -> Vec<CartCheckedOut> {
+        self.load_during(load, async {}).await
+    }
+
+    /// Publishes a load while something happens: at its rate, its number of
+    /// carts, and more as long as that has not ended.
+    pub async fn load_during(
+        &self,
+        load: Load,
+        happening: impl Future<Output = ()>,
+    ) -> Vec<CartCheckedOut> {
+        let ended = AtomicBool::new(false);
+        let happening = async {
+            happening.await;
+            ended.store(true, Ordering::Relaxed);
+        };
+        let goes_on = |published| published < load.carts || !ended.load(Ordering::Relaxed);
+        tokio::join!(self.publish_while(load, goes_on), happening).0
+    }
+
+    async fn publish_while(
+        &self,
+        load: Load,
+        goes_on: impl Fn(usize) -> bool,
+    ) -> Vec<CartCheckedOut> {
         let mut random = StdRng::seed_from_u64(load.seed);
         let products: Vec<String> = (0..load.products.max(1)).map(|_| product()).collect();
         futures::future::join_all(
@@ -58,7 +83,10 @@ impl System {
         let nowhere = product();
         let begin = Instant::now();
         let mut published = Vec::with_capacity(load.carts);
-        for number in 0..load.carts {
+        for number in 0.. {
+            if !goes_on(number) {
+                break;
+            }
             #[allow(clippy::cast_precision_loss, reason = "a time to sleep")]
             let offset = Duration::from_secs_f64(number as f64 / load.rate);
             sleep_until(begin + offset).await;

@@ -2,6 +2,7 @@
 //! an operator would do with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::ids::{CheckoutId, GenericUuid};
@@ -107,7 +108,7 @@ pub struct System {
     installation: Installation,
     parts: Parts,
     options: Options,
-    instances: Mutex<Vec<ServiceInstance>>,
+    instances: Mutex<Vec<Arc<ServiceInstance>>>,
 }
 
 impl System {
@@ -165,23 +166,25 @@ impl System {
             .parts
             .start_services(&self.installation, &options)
             .await;
-        self.instances.lock().await.extend(started.instances);
+        let started = started.instances.into_iter().map(Arc::new);
+        self.instances.lock().await.extend(started);
     }
 
     /// Starts a service, anew if it has been stopped or killed.
     pub async fn start_service(&self, name: &str) {
-        {
+        let ended = {
             let instances = self.instances.lock().await;
             let ended = instances.iter().find(|instance| {
                 instance.service.name() == name && instance.process.pid().is_none()
             });
-            if let Some(instance) = ended {
-                instance
-                    .start_again(PATIENCE)
-                    .await
-                    .expect("it starts again");
-                return;
-            }
+            ended.cloned()
+        };
+        if let Some(instance) = ended {
+            instance
+                .start_again(PATIENCE)
+                .await
+                .expect("it starts again");
+            return;
         }
         self.start_instances(&[service(name)], self.options.instances)
             .await;
@@ -192,6 +195,23 @@ impl System {
         self.start_instances(&[service(name)], 1).await;
     }
 
+    /// An instance of a service, counted from 0 in the order of their start,
+    /// whether it runs or not.
+    pub async fn instance(&self, name: &str, index: usize) -> Arc<ServiceInstance> {
+        let instances = self.instances(name).await;
+        let instance = instances.into_iter().nth(index);
+        instance.unwrap_or_else(|| panic!("{name} has no instance {index}"))
+    }
+
+    /// All instances of a service, in the order of their start.
+    pub async fn instances(&self, name: &str) -> Vec<Arc<ServiceInstance>> {
+        let instances = self.instances.lock().await;
+        let of = instances
+            .iter()
+            .filter(|instance| instance.service.name() == name);
+        of.cloned().collect()
+    }
+
     /// Does something to an instance of a service, counted from 0 in the order
     /// of their start, whether it runs or not.
     pub async fn with_instance<T>(
@@ -200,13 +220,7 @@ impl System {
         index: usize,
         act: impl AsyncFnOnce(&ServiceInstance) -> T,
     ) -> T {
-        let instances = self.instances.lock().await;
-        let instance = instances
-            .iter()
-            .filter(|instance| instance.service.name() == name)
-            .nth(index)
-            .unwrap_or_else(|| panic!("{name} has no instance {index}"));
-        act(instance).await
+        act(&*self.instance(name, index).await).await
     }
 
     /// The parts of this kind. Disturb only those of a system's own.
@@ -623,7 +637,7 @@ fn service(name: &str) -> Service {
         .unwrap_or_else(|| panic!("no service is called {name}"))
 }
 
-fn running<'a>(instances: &'a [ServiceInstance], name: &str) -> &'a ServiceInstance {
+fn running<'a>(instances: &'a [Arc<ServiceInstance>], name: &str) -> &'a ServiceInstance {
     instances
         .iter()
         .find(|instance| instance.service.name() == name && instance.process.pid().is_some())
