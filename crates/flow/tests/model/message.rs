@@ -201,3 +201,17 @@ pub(crate) struct Outcome {
     pub(crate) checkout: Checkout,
     pub(crate) ending: Ending,
 }
+
+impl Outcome {
+    pub(crate) fn to_byte(self) -> u8 {
+        u8::try_from(self.checkout * Ending::ALL.len()).unwrap() + self.ending as u8
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Self {
+        let byte = usize::from(byte);
+        Self {
+            checkout: byte / Ending::ALL.len(),
+            ending: Ending::ALL[byte % Ending::ALL.len()],
+        }
+    }
+}

@@ -192,14 +192,14 @@ impl Model {
                 }
             }
             let gateway = world.gateway[checkout];
-            if gateway.asked {
+            if self.run.gateway_calls && gateway.asked {
                 actions.push(Action::GatewayAuthorizes(checkout, true));
                 if gateway.hold == Hold::None {
                     actions.push(Action::GatewayAuthorizes(checkout, false));
                 }
                 actions.push(Action::GatewayAnswered(checkout));
             }
-            if gateway.asked_to_void {
+            if self.run.gateway_calls && gateway.asked_to_void {
                 actions.push(Action::GatewayVoids(checkout));
             }
             if self.run.expiry && world.reservations[checkout] == Reservation::Held {

@@ -28,7 +28,7 @@ impl Model {
         let reply = match command {
             Kind::Reserve => Some(self.reserve(world, checkout, granted)),
             Kind::Release => Some(self.release(world, checkout)),
-            Kind::Authorize => self.authorize(world, checkout),
+            Kind::Authorize => self.authorize(world, checkout, granted),
             Kind::Void => self.void(world, checkout),
             Kind::Create => Some(self.create(world, checkout, granted)),
             Kind::Cancel => Some(self.cancel(world, checkout)),
@@ -45,6 +45,9 @@ impl Model {
             // With two carts, stock alone decides.
             Kind::Reserve => {
                 self.run.one_cart && world.reservations[checkout] == Reservation::Unknown
+            }
+            Kind::Authorize => {
+                !self.run.gateway_calls && world.authorizations[checkout] == Authorization::Unknown
             }
             Kind::Create => world.orders[checkout] == Order::Unknown,
             _ => false,
@@ -95,11 +98,15 @@ impl Model {
         world.sent[checkout].add(Kind::Expired);
     }
 
-    fn authorize(&self, world: &mut World, checkout: Checkout) -> Option<Kind> {
+    fn authorize(&self, world: &mut World, checkout: Checkout, granted: bool) -> Option<Kind> {
         match world.authorizations[checkout] {
             Authorization::Unknown => {
                 world.authorizations[checkout] = Authorization::Requested { void: false };
                 world.gateway[checkout].asked = true;
+                if !self.run.gateway_calls {
+                    self.gateway_authorizes(&mut world.gateway[checkout], granted);
+                    self.gateway_answered(world, checkout);
+                }
                 None
             }
             Authorization::Requested { .. } => None,
@@ -130,6 +137,10 @@ impl Model {
             Authorization::Authorized => {
                 *row = Authorization::Voiding;
                 world.gateway[checkout].asked_to_void = true;
+                if !self.run.gateway_calls {
+                    self.gateway_voids(&mut world.gateway[checkout]);
+                    self.gateway_answered(world, checkout);
+                }
                 None
             }
             Authorization::Voiding => None,

@@ -23,6 +23,8 @@ pub(crate) struct Run {
     pub(crate) checkouts: usize,
     /// Sendings of a command before its step is in doubt.
     pub(crate) tries: u32,
+    /// Whether calls to the gateway take time, and may be repeated.
+    pub(crate) gateway_calls: bool,
     pub(crate) expiry: bool,
     pub(crate) operators: bool,
     /// Whether the orchestrator's batches, outputs and owners are told apart.
@@ -42,10 +44,11 @@ const CALM: Faults = Faults {
 
 pub(crate) const ONE_CART: Run = Run {
     name: "one cart",
-    about: "one checkout; resends, refusals, an expiry, operators' RETRY and COMPENSATE",
+    about: "one checkout; resends, refusals, calls to the gateway that take their time, an expiry, operators' RETRY and COMPENSATE",
     one_cart: true,
     checkouts: 1,
     tries: 2,
+    gateway_calls: true,
     expiry: true,
     operators: true,
     faulty_runtime: false,
@@ -74,10 +77,11 @@ pub(crate) const ONE_CART: Run = Run {
 
 pub(crate) const TWO_ATTEMPTS: Run = Run {
     name: "one cart, two requests",
-    about: "two checkouts of one cart; refusals",
+    about: "two checkouts of one cart; refusals, calls to the gateway that take their time",
     one_cart: true,
     checkouts: 2,
     tries: 1,
+    gateway_calls: true,
     expiry: false,
     operators: false,
     faulty_runtime: false,
@@ -101,6 +105,7 @@ pub(crate) const TWO_CARTS: Run = Run {
     one_cart: false,
     checkouts: 2,
     tries: 1,
+    gateway_calls: false,
     expiry: false,
     operators: false,
     faulty_runtime: false,
@@ -116,6 +121,7 @@ pub(crate) const FAULTS: Run = Run {
     one_cart: true,
     checkouts: 1,
     tries: 1,
+    gateway_calls: false,
     expiry: false,
     operators: false,
     faulty_runtime: true,

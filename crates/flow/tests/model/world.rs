@@ -106,27 +106,39 @@ pub(crate) struct Outputs {
     pub(crate) public: Numbered,
 }
 
-/// Public outputs in the order of their numbers.
+/// Public outputs in the order of their numbers, which begin with 1. In bytes,
+/// since worlds are hashed more than anything else is done with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Numbered([Option<(u8, Outcome)>; 4]);
+pub(crate) struct Numbered {
+    numbers: [u8; 4],
+    outcomes: [u8; 4],
+}
 
 impl Numbered {
     pub(crate) fn push(&mut self, number: u8, outcome: Outcome) {
-        let free = self.0.iter_mut().find(|place| place.is_none());
-        *free.expect("two checkouts have no more outcomes under way") = Some((number, outcome));
+        let free = self.numbers.iter().position(|number| *number == 0);
+        let free = free.expect("two checkouts have no more outcomes under way");
+        self.numbers[free] = number;
+        self.outcomes[free] = outcome.to_byte();
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = (u8, Outcome)> {
-        self.0.into_iter().flatten()
+        self.numbers
+            .into_iter()
+            .zip(self.outcomes)
+            .take_while(|(number, _)| *number != 0)
+            .map(|(number, outcome)| (number, Outcome::from_byte(outcome)))
     }
 
     pub(crate) fn first(self) -> Option<(u8, Outcome)> {
-        self.0[0]
+        self.iter().next()
     }
 
     pub(crate) fn pop(&mut self) {
-        self.0.rotate_left(1);
-        self.0[3] = None;
+        self.numbers.rotate_left(1);
+        self.outcomes.rotate_left(1);
+        self.numbers[3] = 0;
+        self.outcomes[3] = 0;
     }
 
     pub(crate) fn drop_up_to(&mut self, number: u8) {
