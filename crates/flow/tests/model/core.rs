@@ -200,7 +200,7 @@ impl Core {
             Some(mutation) => mutation.turn(happening),
             None => happening,
         };
-        let message = self.message(cart, happening);
+        let message = self.message(cart, saga.as_ref(), happening);
         let mut input = match &message {
             None => Input::DeadlinePassed,
             Some(message) => Input::of(message).expect("the flow reads this message"),
@@ -240,11 +240,14 @@ impl Core {
         next(saga, input, now(), &self.rules)
     }
 
-    fn message(&self, cart: Cart, happening: Happening) -> Option<Message> {
+    fn message(&self, cart: Cart, saga: Option<&Saga>, happening: Happening) -> Option<Message> {
         match happening {
             Happening::Request(checkout) => Some(request(cart, checkout).into()),
             Happening::Reply(checkout, kind) => Some(reply(cart, checkout, kind)),
-            Happening::Operator(cart, action) => Some(operation(cart, action).into()),
+            Happening::Operator(cart, action) => {
+                let step = saga.and_then(|saga| saga.progress.state.step());
+                Some(operation(cart, step, action).into())
+            }
             Happening::Silence(_) => None,
         }
     }
@@ -285,14 +288,14 @@ fn request(cart: Cart, checkout: Checkout) -> CartCheckedOut {
     }
 }
 
-fn operation(cart: Cart, action: OperationAction) -> SagaOperation {
+fn operation(cart: Cart, step: Option<Step>, action: OperationAction) -> SagaOperation {
     SagaOperation {
         operation_id: OperationId::from_untyped_uuid(Uuid::from_u128(0x0b)),
         cart_id: cart_id(cart),
         checkout_id: None,
         action,
-        step: None,
-        evidence: None,
+        step: step.map(|step| step.name().to_owned()),
+        evidence: Some("the participant's rows".to_owned()),
         operator: "the model".to_owned(),
         reason: "anything may be asked at any time".to_owned(),
         requested_at: now(),

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use contracts::messages::OperationAction;
+use contracts::messages::{OperationAction, SagaState};
 
 use crate::{
     core::{Cart, Core, Happening},
@@ -146,10 +146,20 @@ impl Model {
                 continue;
             };
             if !saga.has_ended() {
-                handle(Happening::Silence(cart));
+                if self.run.timers {
+                    handle(Happening::Silence(cart));
+                }
                 if self.run.operators {
                     handle(Happening::Operator(cart, OperationAction::Retry));
                     handle(Happening::Operator(cart, OperationAction::Compensate));
+                    handle(Happening::Operator(cart, OperationAction::Abandon));
+                    // With true evidence: with other evidence nothing can be promised.
+                    if saga
+                        .step
+                        .is_some_and(|step| world.is_settled(saga.checkout, step))
+                    {
+                        handle(Happening::Operator(cart, OperationAction::Resolve));
+                    }
                 }
             }
         }
@@ -274,11 +284,19 @@ impl Model {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each request has one outcome, and what is held is what the outcome says.
+    /// Each request has one outcome, and what is held is what the outcome says. Of a
+    /// saga that an operator abandoned nothing is told.
     fn is_good_end(&self, world: &World) -> bool {
+        let abandoned = |checkout: Checkout| {
+            let saga = world.sagas[self.core.cart_of(checkout)];
+            saga.is_some_and(|saga| saga.state == SagaState::Abandoned && saga.checkout == checkout)
+        };
         self.carts()
             .all(|cart| world.sagas[cart].is_some_and(|saga| saga.has_ended()))
             && self.checkouts().all(|checkout| {
+                if abandoned(checkout) {
+                    return !world.unread[checkout] && world.read[checkout] == [0; 3];
+                }
                 let ordered = world.read[checkout][Ending::Ordered as usize] == 1;
                 let held = [
                     world.holds_stock(checkout),

@@ -12,7 +12,7 @@ use crate::{
     core::Happening,
     message::Kind,
     property::Promise,
-    runs::{FAULTS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS},
+    runs::{FAULTS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS, TWO_OUTCOMES},
 };
 
 /// A guard that is missing.
@@ -53,6 +53,8 @@ pub(crate) enum Mutation {
     GenerationIgnored,
     /// A new owner does not ask which outputs are published already.
     MarkIgnored,
+    /// A new owner begins to number its public outputs anew.
+    NumbersBegunAnew,
     /// A member that gives a partition up keeps its outcomes, and publishes them as
     /// a member again.
     OutcomesKept,
@@ -81,6 +83,7 @@ impl Mutation {
         Mutation::PositionApart,
         Mutation::GenerationIgnored,
         Mutation::MarkIgnored,
+        Mutation::NumbersBegunAnew,
         Mutation::OutcomesKept,
     ];
 
@@ -114,6 +117,7 @@ impl Mutation {
             Mutation::PositionApart => "the position moves with the rows",
             Mutation::GenerationIgnored => "public outputs are published by members of the group",
             Mutation::MarkIgnored => "the number of the last published output is read back",
+            Mutation::NumbersBegunAnew => "a new owner goes on with the row's numbers",
             Mutation::OutcomesKept => {
                 "a member that gives a partition up ends its transactions before it joins again"
             }
@@ -139,7 +143,8 @@ impl Mutation {
             Mutation::EpochIgnored
             | Mutation::RevisionIgnored
             | Mutation::OutputsNotStored
-            | Mutation::PositionApart => &[Promise::EndsWell],
+            | Mutation::PositionApart
+            | Mutation::NumbersBegunAnew => &[Promise::EndsWell],
             Mutation::GenerationIgnored | Mutation::MarkIgnored | Mutation::OutcomesKept => {
                 &[Promise::ReadOnce]
             }
@@ -151,6 +156,7 @@ impl Mutation {
         match self {
             Mutation::RepliesUnfenced | Mutation::RequestsForgotten => &TWO_ATTEMPTS,
             Mutation::StockUnlocked => &TWO_CARTS,
+            Mutation::NumbersBegunAnew => &TWO_OUTCOMES,
             Mutation::EpochIgnored
             | Mutation::RevisionIgnored
             | Mutation::OutputsNotStored

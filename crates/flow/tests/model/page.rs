@@ -35,8 +35,8 @@ The bounds are those of the table of runs: two checkouts, one piece of one produ
 sendings, and in the last run a small number of faults. Beyond them the property tests of `crates/flow`
 draw longer stories at random, and `integration-tests` runs the real parts. One progress row stands for
 all partitions of the orchestrator, and participants are the model's own: that the services keep those
-rules is what their tests are for. `RESOLVE` and `ABANDON` are left out: what is held is then an
-operator's word.
+rules is what their tests are for. An operator's `RESOLVE` comes with true evidence only; what is held
+after an `ABANDON` is the operator's matter.
 ";
 
 fn page() -> String {

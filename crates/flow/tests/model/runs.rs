@@ -25,6 +25,8 @@ pub(crate) struct Run {
     pub(crate) tries: u32,
     /// Whether calls to the gateway take time, and may be repeated.
     pub(crate) gateway_calls: bool,
+    /// Whether timers fire although an answer may still come.
+    pub(crate) timers: bool,
     pub(crate) expiry: bool,
     pub(crate) operators: bool,
     /// Whether the orchestrator's batches, outputs and owners are told apart.
@@ -44,11 +46,12 @@ const CALM: Faults = Faults {
 
 pub(crate) const ONE_CART: Run = Run {
     name: "one cart",
-    about: "one checkout; resends, refusals, calls to the gateway that take their time, an expiry, operators' RETRY and COMPENSATE",
+    about: "one checkout; resends, refusals, calls to the gateway that take their time, an expiry, operators",
     one_cart: true,
     checkouts: 1,
     tries: 2,
     gateway_calls: true,
+    timers: true,
     expiry: true,
     operators: true,
     faulty_runtime: false,
@@ -66,7 +69,9 @@ pub(crate) const ONE_CART: Run = Run {
         "Ignored(LateSuccess)",
         "Ignored(NotAwaited)",
         "Ignored(SameEvent)",
+        "Operated(Abandon)",
         "Operated(Compensate)",
+        "Operated(Resolve)",
         "Operated(Retry)",
         "StepInDoubt(AuthorizePayment, ReservationExpired)",
         "StepInDoubt(ReserveInventory, TimedOut)",
@@ -82,6 +87,7 @@ pub(crate) const TWO_ATTEMPTS: Run = Run {
     checkouts: 2,
     tries: 1,
     gateway_calls: true,
+    timers: true,
     expiry: false,
     operators: false,
     faulty_runtime: false,
@@ -106,6 +112,7 @@ pub(crate) const TWO_CARTS: Run = Run {
     checkouts: 2,
     tries: 1,
     gateway_calls: false,
+    timers: true,
     expiry: false,
     operators: false,
     faulty_runtime: false,
@@ -122,6 +129,7 @@ pub(crate) const FAULTS: Run = Run {
     checkouts: 1,
     tries: 1,
     gateway_calls: false,
+    timers: true,
     expiry: false,
     operators: false,
     faulty_runtime: true,
@@ -140,8 +148,35 @@ pub(crate) const FAULTS: Run = Run {
     meets: &["Completed", "Failed(OutOfStock)", "Failed(TimedOut)"],
 };
 
+pub(crate) const TWO_OUTCOMES: Run = Run {
+    name: "two outcomes, faults of the runtime",
+    about: "two checkouts of one cart, of which each answer comes in time; refusals; an instance \
+            crashes, and again, one is taken over without knowing it",
+    one_cart: true,
+    checkouts: 2,
+    tries: 1,
+    gateway_calls: false,
+    timers: false,
+    expiry: false,
+    operators: false,
+    faulty_runtime: true,
+    faults: Faults {
+        crashes: 2,
+        takeovers: 1,
+        lost_answers: 0,
+    },
+    reaches: &[
+        Reach::Ordered,
+        Reach::TurnedAway,
+        Reach::OrderedAfterAFailure,
+        Reach::FormerOwnerFenced,
+        Reach::NewOwnerHasOutputs,
+    ],
+    meets: &["Rejected(AlreadyOrdered)", "Rejected(CheckoutInProgress)"],
+};
+
 /// Every exploration.
-pub(crate) const RUNS: &[&Run] = &[&ONE_CART, &TWO_ATTEMPTS, &TWO_CARTS, &FAULTS];
+pub(crate) const RUNS: &[&Run] = &[&ONE_CART, &TWO_ATTEMPTS, &TWO_CARTS, &FAULTS, &TWO_OUTCOMES];
 
 /// Checks every promise in every world of a run, and that the run is worth
 /// something.
@@ -191,6 +226,11 @@ fn two_carts_that_want_the_last_piece_keep_every_promise() {
 #[test]
 fn faults_of_the_runtime_break_no_promise() {
     explore(&FAULTS);
+}
+
+#[test]
+fn faults_of_the_runtime_break_no_promise_of_two_outcomes() {
+    explore(&TWO_OUTCOMES);
 }
 
 #[test]

@@ -186,12 +186,16 @@ impl Model {
         if !self.lacks(Mutation::MarkIgnored) {
             outputs.public.drop_up_to(world.mark);
         }
+        let sequence = match self.lacks(Mutation::NumbersBegunAnew) {
+            false => world.row.sequence.max(world.mark),
+            true => 0,
+        };
         world.owner = Instance {
             member: true,
             claimed: true,
             current: true,
             outputs,
-            sequence: world.row.sequence.max(world.mark),
+            sequence,
             doubt: None,
         };
         if let Some(former) = &mut world.former {

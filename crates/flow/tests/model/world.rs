@@ -1,6 +1,8 @@
 //! One state of the whole system: databases, topics, the gateway and what the
 //! instances of the orchestrator remember.
 
+use flow::Step;
+
 use crate::{
     core::SagaRef,
     message::{Checkout, Ending, Kind, Kinds, Outcome},
@@ -250,6 +252,23 @@ impl World {
     pub(crate) fn no_order_can_stand(&self, checkout: Checkout) -> bool {
         matches!(self.orders[checkout], Order::Rejected | Order::Cancelled)
             || !self.commanded(checkout).has(Kind::Create)
+    }
+
+    /// Whether the participant of a step holds nothing, and will refuse its command.
+    pub(crate) fn is_settled(&self, checkout: Checkout, step: Step) -> bool {
+        match step {
+            Step::ReserveInventory => matches!(
+                self.reservations[checkout],
+                Reservation::Refused | Reservation::Released
+            ),
+            Step::AuthorizePayment => matches!(
+                self.authorizations[checkout],
+                Authorization::Declined | Authorization::Voided
+            ),
+            Step::CreateOrder => {
+                matches!(self.orders[checkout], Order::Rejected | Order::Cancelled)
+            }
+        }
     }
 
     /// Whether no money is held for a checkout, nor ever will be, by what was asked
