@@ -12,6 +12,7 @@ mod page;
 mod participants;
 mod property;
 mod replies;
+mod rules;
 mod runs;
 mod runtime;
 mod world;

@@ -90,7 +90,7 @@ impl Model {
         0..if self.run.one_cart { 1 } else { 2 }
     }
 
-    fn world(&self) -> World {
+    pub(crate) fn world(&self) -> World {
         World {
             sagas: [None; 2],
             unread: [0, 1].map(|checkout| checkout < self.run.checkouts),

@@ -2,7 +2,7 @@
 
 use std::{env, fmt::Write, fs, path::Path};
 
-use crate::{mutation::Mutation, property::Promise, runs::RUNS};
+use crate::{mutation::Mutation, property::Promise, rules::rules, runs::RUNS};
 
 const INTRODUCTION: &str = "\
 # What is checked in full
@@ -28,15 +28,26 @@ held against the properties below. The numbers of worlds and the time taken are 
 
 ";
 
+const PARTICIPANTS: &str = "
+## Participants
+
+What the model's participants do with a checkout. The tests of the services read this table and put
+their handlers through every sequence of it, up to a length of five.
+
+| Participant | Knows | What comes | Then knows | Says |
+|---|---|---|---|---|
+";
+
 const LIMITS: &str = "
 ## What it does not say
 
 The bounds are those of the table of runs: two checkouts, one piece of one product, a small number of
 sendings, and in the last run a small number of faults. Beyond them the property tests of `crates/flow`
 draw longer stories at random, and `integration-tests` runs the real parts. One progress row stands for
-all partitions of the orchestrator, and participants are the model's own: that the services keep those
-rules is what their tests are for. An operator's `RESOLVE` comes with true evidence only; what is held
-after an `ABANDON` is the operator's matter.
+all partitions of the orchestrator. The runtime is the model's own: that the real one keeps its rules is
+what `integration-tests` are for. An operator's `RESOLVE` comes with true evidence only; what is held
+after an `ABANDON` is the operator's matter. A cart that asked for more checkouts than are remembered is
+turned away again by each repeat of a further request.
 ";
 
 fn page() -> String {
@@ -61,6 +72,10 @@ fn page() -> String {
             guards.join("; ")
         )
         .unwrap();
+    }
+    page.push_str(PARTICIPANTS);
+    for rule in rules() {
+        writeln!(page, "{rule}").unwrap();
     }
     page.push_str(LIMITS);
     page

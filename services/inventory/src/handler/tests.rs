@@ -1,5 +1,6 @@
 //! Stories of one checkout or a few, told without a database.
 
+mod model;
 mod story;
 
 use contracts::TraceContext;

@@ -3,6 +3,7 @@
 mod batches;
 mod commands;
 mod contradictions;
+mod model;
 mod trouble;
 
 use contracts::TraceContext;
