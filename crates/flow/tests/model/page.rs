@@ -12,7 +12,8 @@ const INTRODUCTION: &str = "\
 `cargo test -p flow --test model` explores the saga with [stateright](https://www.stateright.rs):
 the real transition function (`flow::next`, not a copy of it) among abstract participants, topics,
 databases and instances, in every order in which things may happen. Each world that can be reached is
-held against the properties below. The numbers of worlds and the time taken are printed.
+held against the properties below. The numbers of worlds and the time taken are printed. Two wider
+runs are made with `-- --ignored`.
 
 - **Topics** never lose a record and never forget one: whatever was published may arrive at any time,
   in any order, any number of times, or not at all while anything else happens.
@@ -42,7 +43,7 @@ const LIMITS: &str = "
 ## What it does not say
 
 The bounds are those of the table of runs: two checkouts, one piece of one product, a small number of
-sendings, and in the last run a small number of faults. Beyond them the property tests of `crates/flow`
+sendings, a small number of faults. Beyond them the property tests of `crates/flow`
 draw longer stories at random, and `integration-tests` runs the real parts. One progress row stands for
 all partitions of the orchestrator. The runtime is the model's own: that the real one keeps its rules is
 what `integration-tests` are for. An operator's `RESOLVE` comes with true evidence only; what is held

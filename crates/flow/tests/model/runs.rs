@@ -175,8 +175,38 @@ pub(crate) const TWO_OUTCOMES: Run = Run {
     meets: &["Rejected(AlreadyOrdered)", "Rejected(CheckoutInProgress)"],
 };
 
+pub(crate) const WIDER_TWO_ATTEMPTS: Run = Run {
+    name: "one cart, two requests, wider",
+    about: "the same with resends, expiries and operators; on request, for it takes minutes",
+    tries: 2,
+    expiry: true,
+    operators: true,
+    ..TWO_ATTEMPTS
+};
+
+pub(crate) const WIDER_FAULTS: Run = Run {
+    name: "faults of the runtime, wider",
+    about: "the same with two crashes, an expiry, and calls to the gateway that take their time; \
+            on request",
+    gateway_calls: true,
+    expiry: true,
+    faults: Faults {
+        crashes: 2,
+        ..FAULTS.faults
+    },
+    ..FAULTS
+};
+
 /// Every exploration.
-pub(crate) const RUNS: &[&Run] = &[&ONE_CART, &TWO_ATTEMPTS, &TWO_CARTS, &FAULTS, &TWO_OUTCOMES];
+pub(crate) const RUNS: &[&Run] = &[
+    &ONE_CART,
+    &TWO_ATTEMPTS,
+    &WIDER_TWO_ATTEMPTS,
+    &TWO_CARTS,
+    &FAULTS,
+    &WIDER_FAULTS,
+    &TWO_OUTCOMES,
+];
 
 /// Checks every promise in every world of a run, and that the run is worth
 /// something.
@@ -231,6 +261,18 @@ fn faults_of_the_runtime_break_no_promise() {
 #[test]
 fn faults_of_the_runtime_break_no_promise_of_two_outcomes() {
     explore(&TWO_OUTCOMES);
+}
+
+#[test]
+#[ignore = "two million worlds take minutes"]
+fn two_requests_for_one_cart_keep_every_promise_in_a_wider_run() {
+    explore(&WIDER_TWO_ATTEMPTS);
+}
+
+#[test]
+#[ignore = "a million worlds take minutes"]
+fn faults_of_the_runtime_break_no_promise_in_a_wider_run() {
+    explore(&WIDER_FAULTS);
 }
 
 #[test]
