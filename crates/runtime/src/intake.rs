@@ -92,6 +92,11 @@ const POLL: Duration = Duration::from_millis(100);
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit of asking for committed offsets; longer than a transaction may be open.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest pause between two heartbeats: Kafka's own default.
+const MAX_HEARTBEAT_INTERVAL_MS: u128 = 3_000;
+/// How long the consumer's thread may be held up before the group takes this
+/// instance for dead: librdkafka's own default.
+const MAX_POLL_INTERVAL_MS: u128 = 300_000;
 /// How often librdkafka reports the lag.
 const STATISTICS_INTERVAL_MS: &str = "5000";
 
@@ -324,7 +329,17 @@ impl Intake {
             .set("group.id", &settings.kafka.group_id)
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", session_ms.to_string())
-            .set("heartbeat.interval.ms", (session_ms / 4).to_string())
+            // A member hears of a rebalance by a heartbeat, so a long session must
+            // not make rebalances slow.
+            .set(
+                "heartbeat.interval.ms",
+                (session_ms / 4).min(MAX_HEARTBEAT_INTERVAL_MS).to_string(),
+            )
+            // Never shorter than a session, or librdkafka refuses to start.
+            .set(
+                "max.poll.interval.ms",
+                session_ms.max(MAX_POLL_INTERVAL_MS).to_string(),
+            )
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             // A position outside the log stops the service.
