@@ -1,8 +1,13 @@
 //! Instances one by one: how they end and return, what they count and own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use contracts::RecordType;
+use contracts::ids::{CheckoutId, checkout_id};
+use contracts::messages::CartCheckedOut;
 use stack::ServiceInstance;
+use tokio::process::Command;
 
 use crate::{PATIENCE, System};
 
@@ -31,6 +36,27 @@ impl System {
         let instance = self.instance(name, index).await;
         let started = instance.start_again(PATIENCE).await;
         started.expect("it starts again");
+    }
+
+    /// Freezes an instance, as a machine that hangs would, and waits until it is.
+    pub async fn freeze_instance(&self, name: &str, index: usize) {
+        let instance = self.instance(name, index).await;
+        instance.process.pause().expect("told to freeze");
+        let pid = instance.process.pid().expect("it runs").to_string();
+        self.until(&format!("{name} {index} is frozen"), async || {
+            let asked = Command::new("ps")
+                .args(["-o", "stat=", "-p", &pid])
+                .output();
+            let state = asked.await.expect("ps tells what a process does").stdout;
+            state.trim_ascii_start().starts_with(b"T")
+        })
+        .await;
+    }
+
+    /// Lets a frozen instance go on.
+    pub async fn thaw_instance(&self, name: &str, index: usize) {
+        let instance = self.instance(name, index).await;
+        instance.process.resume().expect("told to go on");
     }
 
     /// What an instance has counted since its start: the sum of the samples of
@@ -63,6 +89,28 @@ impl System {
             owned.iter().all(|owned| *owned > 0.0) && owned.iter().sum::<f64>() == all
         })
         .await;
+    }
+
+    /// Fails unless every cart has exactly one outcome on the public topics, in
+    /// exactly one record, for a reader that sees what is committed.
+    pub fn assert_outcomes_once(&self, carts: &[CartCheckedOut]) {
+        let mut records: BTreeMap<CheckoutId, Vec<RecordType>> = carts
+            .iter()
+            .map(|cart| (checkout_id(cart.event_id), Vec::new()))
+            .collect();
+        for seen in self.recorder.all() {
+            let Some(message) = &seen.message else {
+                continue;
+            };
+            let record = message.record_type();
+            if record.topic().is_public()
+                && let Some(of) = message.checkout_id().and_then(|id| records.get_mut(&id))
+            {
+                of.push(record);
+            }
+        }
+        records.retain(|_, records| records.len() != 1);
+        assert!(records.is_empty(), "not one outcome each: {records:#?}");
     }
 
     /// Waits until a condition holds, asked again and again.

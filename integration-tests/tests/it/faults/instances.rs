@@ -2,12 +2,127 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use integration_tests::load::Load;
-use integration_tests::{Options, PATIENCE, SERVICES, System};
+use integration_tests::{Options, SERVICES, System};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use stack::Service;
+use tokio::time::sleep;
 
 /// Longer than the session time-out that the harness sets, so that the broker
 /// has given a paused instance's partitions to another.
 const PAST_THE_SESSION: Duration = Duration::from_secs(10);
+
+/// Carts a second. The load goes on for as long as the fault does.
+const RATE: f64 = 15.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_service_is_killed_at_random_moments() {
+    let system = System::start("killed_at_random", Options::default()).await;
+    let seed: u64 = rand::random();
+    eprintln!("the moments are drawn from the seed {seed}");
+    // Side by side, so that services also die and return together.
+    let kills = join_all(SERVICES.iter().zip(0..).map(async |(service, number)| {
+        let mut random = StdRng::seed_from_u64(seed.wrapping_add(number));
+        for _ in 0..3 {
+            sleep(Duration::from_millis(random.random_range(0..3_000))).await;
+            system.kill_instance(service, 0).await;
+            sleep(Duration::from_millis(random.random_range(0..1_000))).await;
+            system.restart_instance(service, 0).await;
+        }
+    }));
+    let carts = system
+        .load_during(Load::new(100, RATE), async {
+            kills.await;
+        })
+        .await;
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_and_three_instances_share_the_work_as_they_join_and_leave() {
+    let options = Options {
+        instances: 2,
+        // Whoever leaves says so: nobody waits until its session is over.
+        environment: &[
+            ("orchestrator", "SESSION_TIMEOUT_MS", "600000"),
+            ("inventory", "SESSION_TIMEOUT_MS", "600000"),
+            ("payment", "SESSION_TIMEOUT_MS", "600000"),
+            ("order", "SESSION_TIMEOUT_MS", "600000"),
+        ],
+        ..Options::default()
+    };
+    let system = System::start("join_and_leave", options).await;
+    let changes = async {
+        everywhere(async |service| {
+            system.wait_shared(service).await;
+            works(&system, service, &[0, 1]).await;
+        })
+        .await;
+        everywhere(async |service| {
+            system.add_instance(service).await;
+            system.wait_shared(service).await;
+            works(&system, service, &[0, 1, 2]).await;
+        })
+        .await;
+        everywhere(async |service| {
+            system.stop_instance(service, 0).await;
+            system.wait_shared(service).await;
+            works(&system, service, &[1, 2]).await;
+            system.stop_instance(service, 1).await;
+            system.wait_shared(service).await;
+            works(&system, service, &[2]).await;
+            system.restart_instance(service, 0).await;
+            system.wait_shared(service).await;
+            works(&system, service, &[0, 2]).await;
+        })
+        .await;
+    };
+    let carts = system.load_during(Load::new(100, RATE), changes).await;
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+    for service in SERVICES {
+        let fenced = "kind=\"fenced\"";
+        for index in [0, 2] {
+            let faults = system.counted(service, index, "saga_faults_total", fenced);
+            assert_eq!(
+                faults.await,
+                0.0,
+                "{service} {index}: those who leave in order fence nobody"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_instances_are_replaced_by_those_that_stay() {
+    let options = Options {
+        instances: 3,
+        ..Options::default()
+    };
+    let system = System::start("killed_of_three", options).await;
+    let kills = async {
+        everywhere(async |service| {
+            system.wait_shared(service).await;
+            works(&system, service, &[0, 1, 2]).await;
+            system.kill_instance(service, 0).await;
+            system.wait_shared(service).await;
+            works(&system, service, &[1, 2]).await;
+            system.kill_instance(service, 1).await;
+            // It returns while the others still take its death for a pause.
+            system.restart_instance(service, 1).await;
+            system.restart_instance(service, 0).await;
+            system.wait_shared(service).await;
+            works(&system, service, &[0, 1, 2]).await;
+        })
+        .await;
+    };
+    let carts = system.load_during(Load::new(100, RATE), kills).await;
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_that_wakes_after_a_take_over_changes_nothing() {
@@ -17,23 +132,123 @@ async fn a_zombie_that_wakes_after_a_take_over_changes_nothing() {
     };
     let system = System::start("zombies", options).await;
     let zombies = async {
-        for service in SERVICES {
-            system
-                .with_instance(service, 0, async |instance| {
-                    instance.process.pause().expect("paused");
-                })
-                .await;
-        }
-        tokio::time::sleep(PAST_THE_SESSION).await;
-        for service in SERVICES {
-            system
-                .with_instance(service, 0, async |instance| {
-                    instance.process.resume().expect("resumed");
-                    instance.wait_ready(PATIENCE).await.expect("ready again");
-                })
-                .await;
-        }
+        everywhere(async |service| {
+            system.wait_shared(service).await;
+            works(&system, service, &[0, 1]).await;
+            system.freeze_instance(service, 0).await;
+        })
+        .await;
+        sleep(PAST_THE_SESSION).await;
+        everywhere(async |service| {
+            system.thaw_instance(service, 0).await;
+            // It notices that it has lost everything, and is given a share anew.
+            system.wait_shared(service).await;
+            works(&system, service, &[0, 1]).await;
+        })
+        .await;
     };
-    let (carts, ()) = tokio::join!(system.load(Load::new(300, 20.0)), zombies);
+    let carts = system.load_during(Load::new(100, RATE), zombies).await;
     system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_frozen_inside_its_transaction_is_fenced() {
+    let options = Options {
+        environment: &[
+            // Every batch handles something: none is made to tidy up.
+            ("orchestrator", "SETTLE_AFTER_MS", "600000"),
+            ("inventory", "SETTLE_AFTER_MS", "600000"),
+            ("payment", "SETTLE_AFTER_MS", "600000"),
+            ("order", "SETTLE_AFTER_MS", "600000"),
+            // The server ends the transaction of a frozen instance so soon.
+            ("orchestrator", "DATABASE_TIMEOUT_MS", "5000"),
+            ("inventory", "DATABASE_TIMEOUT_MS", "5000"),
+            ("payment", "DATABASE_TIMEOUT_MS", "5000"),
+            ("order", "DATABASE_TIMEOUT_MS", "5000"),
+        ],
+        ..Options::default()
+    };
+    let system = System::start("fenced", options).await;
+    let zombies = async {
+        // Downstream first: whoever is still awake sends the next one work.
+        for service in [
+            Service::Order,
+            Service::Payment,
+            Service::Inventory,
+            Service::Orchestrator,
+        ] {
+            freeze_inside_a_transaction(&system, service).await;
+        }
+        everywhere(async |service| {
+            // The successor is ready when it owns what was the zombie's.
+            system.add_instance(service).await;
+            works(&system, service, &[1]).await;
+        })
+        .await;
+        everywhere(async |service| {
+            system.thaw_instance(service, 0).await;
+            let what = format!("the batch of the zombie {service} is refused");
+            system
+                .until(&what, async || {
+                    let fenced = "kind=\"fenced\"";
+                    let faults = system.counted(service, 0, "saga_faults_total", fenced);
+                    faults.await > 0.0
+                })
+                .await;
+            system.wait_shared(service).await;
+        })
+        .await;
+    };
+    let carts = system.load_during(Load::new(100, RATE), zombies).await;
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+}
+
+/// Freezes the only instance of a service when its batch has begun a
+/// transaction, waits for a row that the test holds, and has not written
+/// anything; then lets the row go.
+async fn freeze_inside_a_transaction(system: &System, service: Service) {
+    let client = system
+        .installation()
+        .connect(service)
+        .await
+        .expect("a connection");
+    let hold = "BEGIN; SELECT 1 FROM progress FOR UPDATE";
+    client.batch_execute(hold).await.expect("the rows are held");
+    let waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event_type = 'Lock' AND query LIKE '%FROM progress%FOR UPDATE%'";
+    system
+        .until(&format!("a batch of {service} waits"), async || {
+            // Over a connection of its own: a transaction sees one state only.
+            !system.query(service.name(), waits, &[]).await.is_empty()
+        })
+        .await;
+    system.freeze_instance(service.name(), 0).await;
+    client.batch_execute("ROLLBACK").await.expect("let go");
+}
+
+/// Does the same with every service, side by side.
+async fn everywhere(act: impl AsyncFn(&'static str)) {
+    join_all(SERVICES.iter().map(|service| act(service))).await;
+}
+
+/// Waits until each of these instances has handled more than it has now.
+async fn works(system: &System, service: &str, indices: &[usize]) {
+    let handled = async |index| {
+        let outcome = "outcome=\"handled\"";
+        system
+            .counted(service, index, "saga_inputs_total", outcome)
+            .await
+    };
+    join_all(indices.iter().map(async |index| {
+        let before = handled(*index).await;
+        system
+            .until(
+                &format!("{service} {index} handles something"),
+                async || handled(*index).await > before,
+            )
+            .await;
+    }))
+    .await;
 }
