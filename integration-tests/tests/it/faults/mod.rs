@@ -3,4 +3,8 @@
 
 mod clock;
 mod crash_points;
+mod gateway;
 mod instances;
+mod postgres;
+mod records;
+mod registry;
