@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contracts::{ErrorCode, Poison};
 
 use crate::intake::RawRecord;
+use crate::progress::ReadTo;
 use crate::trace::MessageSpan;
 use crate::{Body, Home, Input};
 
@@ -103,8 +104,8 @@ impl<A> Batch<A> {
             .collect()
     }
 
-    /// The next offset of each home that has records here.
-    pub(crate) fn next_offsets(&self) -> BTreeMap<Home, i64> {
+    /// How far each home is read that has records here.
+    pub(crate) fn read_to(&self) -> BTreeMap<Home, ReadTo> {
         let records = self
             .items
             .iter()
@@ -113,14 +114,22 @@ impl<A> Batch<A> {
                 Origin::Timer | Origin::Answer => None,
             })
             .chain(self.condemned.iter().map(|condemned| &condemned.record));
-        let mut next: BTreeMap<Home, i64> = BTreeMap::new();
+        let mut last: BTreeMap<Home, &RawRecord> = BTreeMap::new();
         for record in records {
-            let end = record.offset + 1;
-            next.entry(record.home)
-                .and_modify(|offset| *offset = end.max(*offset))
-                .or_insert(end);
+            let last = last.entry(record.home).or_insert(record);
+            if record.offset > last.offset {
+                *last = record;
+            }
         }
-        next
+        last.into_iter()
+            .map(|(home, record)| {
+                let read_to = ReadTo {
+                    next_offset: record.offset + 1,
+                    last_record: Some(record.digest()),
+                };
+                (home, read_to)
+            })
+            .collect()
     }
 
     /// Takes the later half of the inputs away, to find the one that fails.
@@ -262,8 +271,8 @@ mod tests {
     fn halves_keep_every_record_on_its_side() {
         let mut first = batch(&[10, 11, 12, 13, 14, 15], &[11, 14]);
         let second = first.split();
-        assert_eq!(first.next_offsets()[&HOME], 13);
-        assert_eq!(second.next_offsets()[&HOME], 16);
+        assert_eq!(first.read_to()[&HOME].next_offset, 13);
+        assert_eq!(second.read_to()[&HOME].next_offset, 16);
         assert_eq!(first.handled() + second.handled(), 6);
         assert_eq!(first.condemned.len(), 1);
         assert_eq!(second.condemned.len(), 1);
@@ -276,7 +285,7 @@ mod tests {
         assert_eq!((left.inputs.len(), right.inputs.len()), (1, 2));
         let last = right.split();
         assert_eq!((right.inputs.len(), last.inputs.len()), (1, 1));
-        assert_eq!(last.next_offsets()[&HOME], 13);
+        assert_eq!(last.read_to()[&HOME].next_offset, 13);
     }
 
     #[test]
@@ -284,7 +293,7 @@ mod tests {
         let mut batch = batch(&[10, 11], &[]);
         batch.condemn(1, refused_by_database("no".into()));
         assert_eq!(batch.inputs.len(), 1);
-        assert_eq!(batch.next_offsets()[&HOME], 12);
+        assert_eq!(batch.read_to()[&HOME].next_offset, 12);
         assert_eq!(batch.condemned[0].record.offset, 11);
     }
 }

@@ -20,7 +20,7 @@ use crate::dlq::dead_letter;
 use crate::failpoint::{Point, reach};
 use crate::fault::{Fault, RunError};
 use crate::intake::RawRecord;
-use crate::progress::{self, Advance};
+use crate::progress::{self, Advance, ReadTo};
 use crate::session::Step;
 use crate::settings::Backoff;
 use crate::stored::{self, StoredHeader, StoredRecord};
@@ -39,7 +39,7 @@ struct Prepared<C> {
 
 /// How the row of one home moved.
 struct Moved {
-    next_offset: Option<i64>,
+    read_to: Option<ReadTo>,
     public_sequence: i64,
     inner: Outputs,
     /// What is published in a transaction.
@@ -241,7 +241,7 @@ impl<H: Handler> Worker<H> {
                 .iter()
                 .map(|(home, moved)| Advance {
                     home: *home,
-                    next_offset: moved.next_offset,
+                    read_to: moved.read_to,
                     public_sequence: moved.public_sequence,
                     outputs: self.row_bytes(*home, moved),
                 })
@@ -350,7 +350,7 @@ impl<H: Handler> Worker<H> {
                     &condemned.poison,
                 ));
         }
-        let next_offsets = batch.next_offsets();
+        let read_to = batch.read_to();
         let mut homes = BTreeMap::new();
         for home in batch.homes() {
             let before = self.owned.get(&home);
@@ -365,10 +365,10 @@ impl<H: Handler> Worker<H> {
                 record.sequence = Some(public_sequence);
             }
             let mut moved = Moved {
-                next_offset: next_offsets
+                read_to: read_to
                     .get(&home)
                     .copied()
-                    .or(before.and_then(|owned| owned.next_offset)),
+                    .or(before.and_then(|owned| owned.read_to)),
                 public_sequence,
                 inner: Outputs::new(inner)?,
                 public: Outputs::new(public)?,
@@ -458,7 +458,7 @@ impl<H: Handler> Worker<H> {
                 owned.outputs.extend(published);
                 owned.row_holds_outputs = moved.holds_outputs;
                 owned.stamp.revision += 1;
-                owned.next_offset = moved.next_offset;
+                owned.read_to = moved.read_to;
                 owned.public_sequence = moved.public_sequence;
                 owned.written = Instant::now();
             }

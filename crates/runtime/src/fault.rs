@@ -28,6 +28,18 @@ pub enum RunError {
         /// The offset after the last one in the log.
         high: i64,
     },
+    /// The last record that was read is not the one that the log holds there.
+    #[error(
+        "{topic}, partition {partition}: the record at offset {offset} is not the one that was read there: the topic was deleted and made anew. If that was intended, delete this row of the table progress; the service then starts at the beginning of the log"
+    )]
+    TopicReplaced {
+        /// The topic's full name.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset of the record.
+        offset: i64,
+    },
     /// The database has a schema that this binary does not fit.
     #[error(
         "the database does not fit this binary: {0}; run the migrations of this version (they run at start), and let no older binary write to it"

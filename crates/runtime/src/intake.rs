@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 use crate::Home;
 use crate::fault::{Fault, RunError};
 use crate::lane;
+use crate::positions::{self, Positions};
+use crate::progress::ReadTo;
 use crate::settings::Settings;
 use crate::stored::StoredHeader;
 
@@ -39,6 +41,15 @@ pub(crate) struct RawRecord {
 }
 
 impl RawRecord {
+    /// A number that tells it from another record at its offset.
+    pub(crate) fn digest(&self) -> i64 {
+        positions::digest(
+            self.timestamp_ms,
+            self.key.as_deref(),
+            self.payload.as_deref(),
+        )
+    }
+
     /// A header as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -56,7 +67,7 @@ pub(crate) struct Chunk {
 }
 
 /// Where a partition's reading goes on; `None` is the beginning of its log.
-pub(crate) type Position = (Home, Option<i64>);
+pub(crate) type Position = (Home, Option<ReadTo>);
 
 /// What the consumer tells the worker.
 pub(crate) enum Notice {
@@ -106,6 +117,7 @@ struct Context {
     generation: AtomicU64,
     /// Whether offsets carry what was published in transactions.
     transactions: bool,
+    positions: Positions,
 }
 
 /// The consumer as a member of its group.
@@ -155,17 +167,18 @@ impl Context {
                 reply,
             })
             .map_err(|_| ended())?;
-        let positions: BTreeMap<Home, Option<i64>> =
+        let positions: BTreeMap<Home, Option<ReadTo>> =
             positions.recv().map_err(|_| ended())?.into_iter().collect();
-        for (home, next_offset) in positions {
+        let read = positions
+            .iter()
+            .filter_map(|(home, read_to)| Some((*home, (*read_to)?)));
+        self.positions
+            .check(consumer, &self.topics, read.collect())?;
+        for (home, read_to) in positions {
             let topic = self.topics.name(home.topic);
-            let offset = match next_offset {
-                Some(next_offset) => {
-                    check_position(consumer, topic, home.partition, next_offset)?;
-                    Offset::Offset(next_offset)
-                }
-                None => Offset::Beginning,
-            };
+            let offset = read_to.map_or(Offset::Beginning, |read_to| {
+                Offset::Offset(read_to.next_offset)
+            });
             partitions
                 .set_partition_offset(topic, home.partition, offset)
                 .map_err(broken)?;
@@ -228,31 +241,8 @@ impl Context {
     }
 }
 
-fn broken(error: KafkaError) -> Fault {
+pub(crate) fn broken(error: KafkaError) -> Fault {
     Fault::Broken(format!("the consumer failed: {error}"))
-}
-
-/// Refuses a position that is not in the log, so that nothing is skipped
-/// silently.
-fn check_position(
-    consumer: &BaseConsumer<Context>,
-    topic: &str,
-    partition: i32,
-    next_offset: i64,
-) -> Result<(), Fault> {
-    let (low, high) = consumer
-        .fetch_watermarks(topic, partition, WATERMARK_TIMEOUT)
-        .map_err(broken)?;
-    if (low..=high).contains(&next_offset) {
-        return Ok(());
-    }
-    Err(Fault::Fatal(RunError::PositionLost {
-        topic: topic.to_owned(),
-        partition,
-        next_offset,
-        low,
-        high,
-    }))
 }
 
 impl ClientContext for Context {
@@ -367,6 +357,7 @@ impl Intake {
                 notices: notice_sender,
                 generation: AtomicU64::new(0),
                 transactions,
+                positions: Positions::new(&config),
             })
             .map_err(RunError::Configuration)?;
         let names: Vec<&str> = consumes.iter().map(|topic| topics.name(*topic)).collect();
@@ -560,6 +551,15 @@ impl Poller {
                 context.fail(Fault::Broken(format!(
                     "a position is outside its log: {error}"
                 )));
+            }
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition,
+            ) => {
+                // It may come back with other records: the worker waits for it,
+                // and its positions are checked anew.
+                context.fail(Fault::Broken(format!("a topic is not there: {error}")));
             }
             Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PollExceeded) => {
                 context.fail(broken(error.clone()));

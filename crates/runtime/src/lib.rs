@@ -14,9 +14,11 @@
 //! - `commit`: one batch, from decoding to publishing; poison is found here.
 //! - `progress`: the rows of the table `progress`.
 //! - `session`: one database connection with prepared, pipelined statements.
+//! - `positions`: whether a stored position fits the log that is there.
 //! - `intake`: the consumer and its rebalances.
 //! - `publisher`: the producer and what is not yet acknowledged.
 //! - `lane`: the transactions in which public records are published.
+//! - `readers`: whether an open transaction holds the readers of public topics back.
 //! - `calls`: the bounded pool for calls to the outside.
 //! - `fault`: transient or poison, decided in one place.
 //! - `clock`: the time, in one place.
@@ -36,8 +38,10 @@ mod intake;
 mod lane;
 mod measure;
 mod ownership;
+mod positions;
 mod progress;
 mod publisher;
+mod readers;
 mod session;
 mod settings;
 mod stored;

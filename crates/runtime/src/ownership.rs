@@ -21,7 +21,7 @@ pub(crate) struct Owned {
     /// Chunks of older generations are not for this ownership.
     since: u64,
     pub(crate) stamp: progress::Stamp,
-    pub(crate) next_offset: Option<i64>,
+    pub(crate) read_to: Option<progress::ReadTo>,
     /// The number of the last public output.
     pub(crate) public_sequence: i64,
     /// Published groups that may still be unacknowledged, with their stored bytes.
@@ -44,7 +44,10 @@ impl<H: Handler> Worker<H> {
     /// Whether a record is the next of a partition that is owned.
     pub(crate) fn is_expected(&self, generation: u64, record: &RawRecord) -> bool {
         self.owned.get(&record.home).is_some_and(|owned| {
-            generation >= owned.since && owned.next_offset.is_none_or(|next| record.offset >= next)
+            generation >= owned.since
+                && owned
+                    .read_to
+                    .is_none_or(|read_to| record.offset >= read_to.next_offset)
         })
     }
 
@@ -105,14 +108,19 @@ impl<H: Handler> Worker<H> {
             let outputs = self
                 .publish_stored(home, &claimed.outputs, published)
                 .await?;
-            tracing::info!(home = %claimed.home, epoch = claimed.stamp.epoch, next_offset = claimed.next_offset, "partition claimed");
-            positions.push((claimed.home, claimed.next_offset));
+            tracing::info!(
+                home = %claimed.home,
+                epoch = claimed.stamp.epoch,
+                next_offset = claimed.read_to.map(|read_to| read_to.next_offset),
+                "partition claimed"
+            );
+            positions.push((claimed.home, claimed.read_to));
             self.owned.insert(
                 claimed.home,
                 Owned {
                     since: generation,
                     stamp: claimed.stamp,
-                    next_offset: claimed.next_offset,
+                    read_to: claimed.read_to,
                     // The row may have been deleted by an operator; what is
                     // published stays published.
                     public_sequence: claimed.public_sequence.max(published),
@@ -243,10 +251,11 @@ impl<H: Handler> Worker<H> {
     pub(crate) fn commit_offsets(&mut self, intake: &Intake) -> Result<(), Fault> {
         let mut offsets = Vec::new();
         for (home, owned) in &mut self.owned {
-            if owned.committed != owned.next_offset
-                && let Some(next) = owned.next_offset
+            let next_offset = owned.read_to.map(|read_to| read_to.next_offset);
+            if owned.committed != next_offset
+                && let Some(next) = next_offset
             {
-                owned.committed = owned.next_offset;
+                owned.committed = next_offset;
                 offsets.push((*home, next));
             }
         }

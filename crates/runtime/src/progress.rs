@@ -10,17 +10,23 @@ use crate::{Home, RunError, Sql};
 
 /// The runtime's own migrations, by name and text, to be run in this order
 /// beside those of the service.
-pub const MIGRATIONS: &[(&str, &str)] = &[(
-    "V1__progress",
-    include_str!("../migrations/V1__progress.sql"),
-)];
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    (
+        "V1__progress",
+        include_str!("../migrations/V1__progress.sql"),
+    ),
+    (
+        "V2__last_record",
+        include_str!("../migrations/V2__last_record.sql"),
+    ),
+];
 
 /// Takes partitions over: a new epoch fences every former owner.
 const CLAIM: &str = "
 INSERT INTO progress AS p (topic, partition)
 SELECT u.topic, u.partition FROM unnest($1::text[], $2::int4[]) AS u (topic, partition) ORDER BY 1, 2
 ON CONFLICT (topic, partition) DO UPDATE SET epoch = p.epoch + 1
-RETURNING p.topic, p.partition, p.epoch, p.revision, p.next_offset, p.public_sequence, p.outputs";
+RETURNING p.topic, p.partition, p.epoch, p.revision, p.next_offset, p.last_record, p.public_sequence, p.outputs";
 
 /// Locks the rows of a batch.
 const LOCK: &str = "
@@ -32,10 +38,10 @@ ORDER BY p.topic, p.partition FOR UPDATE OF p";
 /// Moves the rows that [`LOCK`] holds.
 const ADVANCE: &str = "
 UPDATE progress p
-SET revision = p.revision + 1, next_offset = u.next_offset, public_sequence = u.public_sequence,
-    outputs = u.outputs, updated_at = now()
-FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::bytea[])
-  AS u (topic, partition, next_offset, public_sequence, outputs)
+SET revision = p.revision + 1, next_offset = u.next_offset, last_record = u.last_record,
+    public_sequence = u.public_sequence, outputs = u.outputs, updated_at = now()
+FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::bytea[])
+  AS u (topic, partition, next_offset, last_record, public_sequence, outputs)
 WHERE p.topic = u.topic AND p.partition = u.partition";
 
 /// Every text above, to be prepared.
@@ -46,7 +52,7 @@ pub(crate) struct Claimed {
     pub(crate) home: Home,
     pub(crate) stamp: Stamp,
     /// `None` where nothing was read yet.
-    pub(crate) next_offset: Option<i64>,
+    pub(crate) read_to: Option<ReadTo>,
     /// The sequence number of the last public output.
     pub(crate) public_sequence: i64,
     /// Messages of the former owner that may not be on Kafka yet.
@@ -60,10 +66,19 @@ pub(crate) struct Stamp {
     pub(crate) revision: i64,
 }
 
+/// How far a log was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ReadTo {
+    /// The next record to read.
+    pub(crate) next_offset: i64,
+    /// The digest of the record before it, where it is known.
+    pub(crate) last_record: Option<i64>,
+}
+
 /// How a batch moves a row.
 pub(crate) struct Advance {
     pub(crate) home: Home,
-    pub(crate) next_offset: Option<i64>,
+    pub(crate) read_to: Option<ReadTo>,
     pub(crate) public_sequence: i64,
     pub(crate) outputs: Vec<u8>,
 }
@@ -86,7 +101,13 @@ pub(crate) fn lock(homes: impl Iterator<Item = Home>) -> Sql {
 
 pub(crate) fn advance(rows: Vec<Advance>) -> Sql {
     let (topics, partitions) = columns(rows.iter().map(|row| row.home));
-    let next_offsets: Vec<Option<i64>> = rows.iter().map(|row| row.next_offset).collect();
+    let read_to = || rows.iter().map(|row| row.read_to);
+    let next_offsets: Vec<Option<i64>> = read_to()
+        .map(|read_to| read_to.map(|read_to| read_to.next_offset))
+        .collect();
+    let last_records: Vec<Option<i64>> = read_to()
+        .map(|read_to| read_to.and_then(|read_to| read_to.last_record))
+        .collect();
     let sequences: Vec<i64> = rows.iter().map(|row| row.public_sequence).collect();
     let outputs: Vec<Vec<u8>> = rows.into_iter().map(|row| row.outputs).collect();
     Sql::new(
@@ -95,6 +116,7 @@ pub(crate) fn advance(rows: Vec<Advance>) -> Sql {
             Box::new(topics),
             Box::new(partitions),
             Box::new(next_offsets),
+            Box::new(last_records),
             Box::new(sequences),
             Box::new(outputs),
         ],
@@ -118,6 +140,15 @@ fn home(row: &Row) -> Result<Home, Fault> {
     })
 }
 
+fn read_to(row: &Row) -> Result<Option<ReadTo>, Fault> {
+    let next_offset: Option<i64> = row.try_get("next_offset")?;
+    let last_record = row.try_get("last_record")?;
+    Ok(next_offset.map(|next_offset| ReadTo {
+        next_offset,
+        last_record,
+    }))
+}
+
 fn stamp(row: &Row) -> Result<Stamp, Fault> {
     Ok(Stamp {
         epoch: row.try_get("epoch")?,
@@ -131,7 +162,7 @@ pub(crate) fn claimed(rows: &[Row]) -> Result<Vec<Claimed>, Fault> {
             Ok(Claimed {
                 home: home(row)?,
                 stamp: stamp(row)?,
-                next_offset: row.try_get("next_offset")?,
+                read_to: read_to(row)?,
                 public_sequence: row.try_get("public_sequence")?,
                 outputs: row.try_get("outputs")?,
             })

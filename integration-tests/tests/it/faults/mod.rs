@@ -3,8 +3,6 @@
 
 mod clock;
 mod crash_points;
-mod gateway;
 mod instances;
-mod postgres;
-mod records;
-mod registry;
+mod topics;
+mod transactions;

@@ -1,0 +1,158 @@
+//! Whether the stored positions are those of the logs that are there: a topic may
+//! have been deleted and made anew, or have lost records that were not read.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use contracts::TopicNames;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use uuid::Uuid;
+
+use crate::Home;
+use crate::fault::{Fault, RunError};
+use crate::intake::broken;
+use crate::progress::ReadTo;
+
+/// Limit of asking a broker for the bounds of a log.
+const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit of reading the last records again; after that the check is left to the
+/// next start, because a broker that is slow must not stop a service.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one poll waits.
+const POLL: Duration = Duration::from_millis(100);
+
+/// A number that tells a record from another one at the same offset. It is kept
+/// in databases: it must stay the same in every version.
+pub(crate) fn digest(timestamp_ms: Option<i64>, key: Option<&[u8]>, payload: Option<&[u8]>) -> i64 {
+    let parts = [
+        &timestamp_ms.unwrap_or_default().to_be_bytes(),
+        key.unwrap_or_default(),
+        payload.unwrap_or_default(),
+    ];
+    let (high, _) = Uuid::new_v5(&Uuid::nil(), &parts.concat()).as_u64_pair();
+    high.cast_signed()
+}
+
+/// Checks positions.
+pub(crate) struct Positions {
+    config: ClientConfig,
+}
+
+impl Positions {
+    /// `config` is that of the consumer.
+    pub(crate) fn new(config: &ClientConfig) -> Self {
+        let mut config = config.clone();
+        // It reads beside the group, and no more than it has to.
+        config
+            .set("fetch.wait.max.ms", "10")
+            .set("queued.min.messages", "1")
+            .set("statistics.interval.ms", "0");
+        Self { config }
+    }
+
+    /// Refuses positions that are not in their log, and those whose last record
+    /// is another one now, so that nothing is skipped silently.
+    pub(crate) fn check(
+        &self,
+        consumer: &BaseConsumer<impl ConsumerContext>,
+        topics: &TopicNames,
+        read: Vec<(Home, ReadTo)>,
+    ) -> Result<(), Fault> {
+        let mut last = BTreeMap::new();
+        for (home, read_to) in read {
+            let (topic, next_offset) = (topics.name(home.topic), read_to.next_offset);
+            let (low, high) = consumer
+                .fetch_watermarks(topic, home.partition, WATERMARK_TIMEOUT)
+                .map_err(broken)?;
+            if !(low..=high).contains(&next_offset) {
+                return Err(Fault::Fatal(RunError::PositionLost {
+                    topic: topic.to_owned(),
+                    partition: home.partition,
+                    next_offset,
+                    low,
+                    high,
+                }));
+            }
+            if let Some(digest) = read_to.last_record.filter(|_| low < next_offset) {
+                last.insert(
+                    (topic.to_owned(), home.partition),
+                    (next_offset - 1, digest),
+                );
+            }
+        }
+        self.check_last(last)
+    }
+
+    /// Reads the last records again and compares. One that is no longer there by
+    /// itself, because of compaction, proves nothing.
+    fn check_last(&self, mut last: BTreeMap<(String, i32), (i64, i64)>) -> Result<(), Fault> {
+        if last.is_empty() {
+            return Ok(());
+        }
+        let reader: BaseConsumer = self.config.create().map_err(RunError::Configuration)?;
+        let mut partitions = TopicPartitionList::new();
+        for ((topic, partition), (offset, _)) in &last {
+            partitions
+                .add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(broken)?;
+        }
+        reader.assign(&partitions).map_err(broken)?;
+        let begin = Instant::now();
+        while !last.is_empty() {
+            if begin.elapsed() > READ_TIMEOUT {
+                tracing::warn!(
+                    partitions = ?last.keys(),
+                    "the last records read could not be compared with the log; going on"
+                );
+                break;
+            }
+            match reader.poll(POLL) {
+                Some(Ok(record)) => {
+                    let place = (record.topic().to_owned(), record.partition());
+                    let Some((offset, expected)) = last.remove(&place) else {
+                        continue;
+                    };
+                    let found = digest(
+                        record.timestamp().to_millis(),
+                        record.key(),
+                        record.payload(),
+                    );
+                    if record.offset() == offset && found != expected {
+                        return Err(Fault::Fatal(RunError::TopicReplaced {
+                            topic: record.topic().to_owned(),
+                            partition: record.partition(),
+                            offset,
+                        }));
+                    }
+                }
+                Some(Err(error)) => return Err(broken(error)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_the_same_in_every_version() {
+        let one = digest(Some(1_750_000_000_000), Some(b"cart"), Some(b"payload"));
+        assert_eq!(one, 6_634_741_766_912_761_075);
+        assert_ne!(
+            one,
+            digest(Some(1_750_000_000_001), Some(b"cart"), Some(b"payload"))
+        );
+        assert_ne!(
+            one,
+            digest(Some(1_750_000_000_000), Some(b"other"), Some(b"payload"))
+        );
+        assert_ne!(
+            one,
+            digest(Some(1_750_000_000_000), Some(b"cart"), Some(b"other"))
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! Topics that are deleted, made anew, emptied or enlarged behind the services'
+//! backs.
+
+use contracts::{Message, RecordType, Topic};
+use integration_tests::carts::cart;
+use integration_tests::load::Load;
+use integration_tests::{Options, PATIENCE, System, product};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::{Duration, Instant, sleep};
+
+const PARTITIONS: i32 = 4;
+/// More than the services have read of any partition by then.
+const MANY: usize = 40;
+
+fn admin(system: &System) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            &system.installation().bootstrap_servers,
+        )
+        .create()
+        .expect("an admin client")
+}
+
+/// Deletes a topic and makes it anew, with so many records in each partition.
+async fn replace(system: &System, topic: Topic, records: usize) {
+    let name = system.names.name(topic);
+    let admin = admin(system);
+    let options = AdminOptions::new();
+    for outcome in admin.delete_topics(&[name], &options).await.expect("asked") {
+        outcome.expect("deleted");
+    }
+    let new = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1));
+    let begin = Instant::now();
+    loop {
+        let outcome = admin.create_topics([&new], &options).await.expect("asked");
+        match &outcome[0] {
+            Ok(_) => break,
+            // It takes a moment until the old one is gone.
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) if begin.elapsed() < PATIENCE => {
+                sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    for partition in 0..PARTITIONS {
+        for _ in 0..records {
+            let cart = cart(&product(), 1, 700);
+            system.publish_at(topic, partition, &cart.into()).await;
+        }
+    }
+}
+
+/// A system whose services have read something of every topic.
+async fn used(name: &str) -> System {
+    let system = System::start(name, Options::default()).await;
+    let carts = system.load(Load::new(30, 60.0)).await;
+    system.assert_settled(&carts).await;
+    system
+}
+
+async fn read_nothing_of(log: &str, system: &System, topic: Topic) {
+    let name = system.names.name(topic);
+    assert!(log.contains(name), "it names the topic: {log}");
+    assert!(
+        log.contains("the topic was deleted and made anew")
+            || log.contains("The topic was deleted and made anew"),
+        "it says what happened: {log}"
+    );
+    assert!(
+        log.contains("delete this row of the table progress"),
+        "it says what to do: {log}"
+    );
+    let sql = "SELECT count(*) FROM reservations WHERE state = 'UNAVAILABLE'";
+    let before = system.query("inventory", sql, &[]).await[0].get::<_, i64>(0);
+    assert!(before < 30, "it has read of the new topic: {before}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_with_fewer_records_stops_its_reader_with_words() {
+    let system = used("anew_fewer").await;
+    system.stop("inventory").await;
+    replace(&system, Topic::InventoryCommands, 0).await;
+    let log = system.fails_to_start("inventory").await;
+    read_nothing_of(&log, &system, Topic::InventoryCommands).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_with_more_records_stops_its_reader_with_words() {
+    let system = used("anew_more").await;
+    system.stop("inventory").await;
+    replace(&system, Topic::InventoryCommands, MANY).await;
+    let log = system.fails_to_start("inventory").await;
+    read_nothing_of(&log, &system, Topic::InventoryCommands).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_under_its_running_reader_stops_it_with_words() {
+    let system = used("anew_running").await;
+    replace(&system, Topic::InventoryCommands, MANY).await;
+    let log = system
+        .with_instance("inventory", 0, async |instance| {
+            instance
+                .process
+                .wait_ended(PATIENCE)
+                .await
+                .expect("it ended");
+            std::fs::read_to_string(instance.process.log()).expect("a log")
+        })
+        .await;
+    read_nothing_of(&log, &system, Topic::InventoryCommands).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_retention_removed_unread_stop_their_reader_with_words() {
+    let system = used("removed_unread").await;
+    system.stop("inventory").await;
+    let cart = cart(&product(), 1, 700);
+    system.publish(&cart).await;
+    system.record(&cart, RecordType::ReserveInventory).await;
+    let name = system.names.name(Topic::InventoryCommands);
+    let mut all = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        all.add_partition_offset(name, partition, Offset::End)
+            .expect("a partition");
+    }
+    let removed = admin(&system)
+        .delete_records(&all, &AdminOptions::new())
+        .await
+        .expect("asked");
+    for element in removed.elements() {
+        element.error().expect("removed");
+    }
+    let log = system.fails_to_start("inventory").await;
+    assert!(log.contains(name), "it names the topic: {log}");
+    assert!(
+        log.contains("Retention removed records before they were read"),
+        "it says what happened: {log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_added_while_running_are_read_within_the_refresh_interval() {
+    let refresh = "topic.metadata.refresh.interval.ms=1000";
+    let environment = vec![
+        ("orchestrator", "KAFKA_PROPERTIES", refresh),
+        ("inventory", "KAFKA_PROPERTIES", refresh),
+    ];
+    let options = Options {
+        environment: environment.leak(),
+        ..Options::default()
+    };
+    let system = System::start("more_partitions", options).await;
+    let sku = product();
+    system.set_stock(&sku, 100).await;
+    let admin = admin(&system);
+    for topic in [Topic::ShoppingCheckouts, Topic::InventoryCommands] {
+        let more = NewPartitions::new(system.names.name(topic), 2 * PARTITIONS as usize);
+        let outcome: Result<_, KafkaError> =
+            admin.create_partitions([&more], &AdminOptions::new()).await;
+        outcome.expect("asked")[0].as_ref().expect("added");
+    }
+    let mut carts = Vec::new();
+    for partition in 0..2 * PARTITIONS {
+        let cart = cart(&sku, 1, 700);
+        let message: Message = cart.clone().into();
+        system
+            .publish_at(Topic::ShoppingCheckouts, partition, &message)
+            .await;
+        carts.push(cart);
+    }
+    system.assert_settled(&carts).await;
+}
