@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use crate::Home;
 use crate::fault::{Fault, RunError};
 use crate::intake::Membership;
 use crate::publisher::{Group, Shared, producer_config, record};
+use crate::readers::Readers;
 use crate::settings::Settings;
 use crate::stored::StoredRecord;
 
@@ -74,7 +75,12 @@ enum Request {
 pub(crate) struct Lane {
     requests: Sender<Request>,
     thread: JoinHandle<()>,
+    open_since: OpenSince,
+    _readers: Readers,
 }
+
+/// When the transaction that is open was begun; `None` when none is.
+type OpenSince = Arc<Mutex<Option<Instant>>>;
 
 impl Lane {
     /// Starts the lane of a member of the group.
@@ -102,7 +108,9 @@ impl Lane {
         // Bounded all the same: no more publications wait than messages may be
         // unacknowledged.
         let (requests, receiver) = mpsc::channel();
+        let open_since = OpenSince::default();
         let worker = Worker {
+            open_since: Arc::clone(&open_since),
             producer,
             deliveries,
             membership,
@@ -119,7 +127,18 @@ impl Lane {
                 }
             })
             .map_err(|error| RunError::Defect(format!("no thread for transactions: {error}")))?;
-        Ok(Self { requests, thread })
+        Ok(Self {
+            requests,
+            thread,
+            open_since,
+            _readers: Readers::start(settings, topics)?,
+        })
+    }
+
+    /// How long the transaction that is open has been; zero when none is.
+    pub(crate) fn open_for(&self) -> Duration {
+        let open_since = *locked(&self.open_since);
+        open_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Publishes in the next transaction; the group shows when it is committed.
@@ -187,7 +206,7 @@ impl ProducerContext for LaneContext {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.0.state);
         state.0 = state.0.saturating_sub(1);
         if let Err((error, _)) = result {
             state.1.get_or_insert_with(|| error.clone());
@@ -198,13 +217,13 @@ impl ProducerContext for LaneContext {
 
 impl Deliveries {
     fn expect(&self, records: usize) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (records, None);
+        *locked(&self.state) = (records, None);
     }
 
     /// Waits until all are delivered: `commit_transaction` would wait in steps of
     /// 100 ms.
     fn wait(&self, limit: Duration) -> Result<(), KafkaError> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = locked(&self.state);
         let (mut state, _) = self
             .changed
             .wait_timeout_while(state, limit, |state| state.0 > 0)
@@ -224,7 +243,12 @@ struct Known {
     next_offset: i64,
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Worker {
+    open_since: OpenSince,
     producer: ThreadedProducer<LaneContext>,
     deliveries: Arc<Deliveries>,
     membership: Membership,
@@ -283,7 +307,9 @@ impl Worker {
             }
             if !moved.is_empty() {
                 let started = Instant::now();
+                *locked(&self.open_since) = Some(started);
                 self.transaction(&publications, moved.keys().copied())?;
+                *locked(&self.open_since) = None;
                 metrics::histogram!("saga_transaction_seconds").record(started.elapsed());
             }
             for publication in publications {

@@ -34,6 +34,18 @@ pub(crate) fn describe() {
         "Duration of a transaction that publishes public records"
     );
     describe_gauge!(
+        "saga_transaction_open_seconds",
+        "Age of this instance's open transaction; 0 when none is open"
+    );
+    describe_gauge!(
+        "saga_readers_held_records",
+        "Records of a public topic after the last stable offset, by topic and partition"
+    );
+    describe_gauge!(
+        "saga_readers_held_seconds",
+        "How long an open transaction, of whatever producer, has held the last stable offset of a public topic, by topic and partition"
+    );
+    describe_gauge!(
         "saga_consumer_lag_records",
         "Records not yet handled, by topic and partition"
     );
@@ -61,6 +73,19 @@ pub(crate) fn message_age(kind: &'static str, age: Duration) {
 pub(crate) fn batch(inputs: usize, took: Duration) {
     histogram!("saga_batch_inputs").record(inputs as f64);
     histogram!("saga_batch_seconds").record(took);
+}
+
+pub(crate) fn transaction_open(age: Duration) {
+    gauge!("saga_transaction_open_seconds").set(age.as_secs_f64());
+}
+
+pub(crate) fn readers_held(topic: &str, partition: i32, records: i64, held_for: Duration) {
+    let labels = [
+        ("topic", topic.to_owned()),
+        ("partition", partition.to_string()),
+    ];
+    gauge!("saga_readers_held_records", &labels).set(records as f64);
+    gauge!("saga_readers_held_seconds", &labels).set(held_for.as_secs_f64());
 }
 
 pub(crate) fn outputs(topic: String, records: u64) {

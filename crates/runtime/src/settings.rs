@@ -57,6 +57,10 @@ pub struct Settings {
     /// Limit of a transaction: how long one that a crash left open can hold
     /// readers of the public topics back.
     pub transaction_timeout: Duration,
+    /// How long a transaction may be open before it is reported.
+    pub transaction_warn_after: Duration,
+    /// How often it is looked whether readers of the public topics are held back.
+    pub readers_check_interval: Duration,
     /// Records that the consumer holds ready, in bytes.
     pub prefetch_bytes: usize,
     /// Whether a span is exported for each message handled.
@@ -83,6 +87,8 @@ impl Settings {
             session_timeout: Duration::from_secs(10),
             public_transactions: true,
             transaction_timeout: Duration::from_secs(10),
+            transaction_warn_after: Duration::from_secs(5),
+            readers_check_interval: Duration::from_secs(5),
             prefetch_bytes: 8 * 1024 * 1024,
             export_traces: false,
         }

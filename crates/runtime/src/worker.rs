@@ -142,6 +142,7 @@ impl<H: Handler> Worker<H> {
         let mut tick = interval(self.settings.timer_tick);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_commit = Instant::now();
+        let mut warned = None;
         let mut shutdown = self.shutdown.clone();
         loop {
             self.publisher.check()?;
@@ -166,6 +167,7 @@ impl<H: Handler> Worker<H> {
                     }
                     _ = tick.tick() => {
                         measure::unacknowledged(self.publisher.unacknowledged());
+                        self.watch_lane(&mut warned);
                         if last_commit.elapsed() >= self.settings.offset_commit_interval {
                             last_commit = Instant::now();
                             self.commit_offsets(intake)?;
@@ -210,6 +212,23 @@ impl<H: Handler> Worker<H> {
             let take = self.pending.len().min(most);
             let records: Vec<_> = self.pending.drain(..take).collect();
             self.process(records, timers, answers).await?;
+        }
+    }
+
+    /// Reports a transaction that does not end; once in each `transaction_warn_after`.
+    fn watch_lane(&self, warned: &mut Option<Instant>) {
+        let Some(lane) = &self.lane else { return };
+        let open_for = lane.open_for();
+        measure::transaction_open(open_for);
+        let limit = self.settings.transaction_warn_after;
+        if open_for > limit && warned.is_none_or(|warned| warned.elapsed() > limit) {
+            *warned = Some(Instant::now());
+            tracing::warn!(
+                ?open_for,
+                "a transaction of this instance is still open and holds the readers of the \
+                 public topics back: Kafka is slow or away. It is given up after \
+                 TRANSACTION_TIMEOUT_MS, and what it published is published again"
+            );
         }
     }
 

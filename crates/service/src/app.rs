@@ -247,7 +247,6 @@ impl Service {
                     &registry,
                     &topics,
                     H::PRODUCES,
-                    H::CONSUMES,
                     patience,
                     backoff(),
                     readiness

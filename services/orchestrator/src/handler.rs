@@ -62,20 +62,7 @@ impl Handler for Orchestrator {
             .filter_map(|input| cart_of(&input.body))
             .map(GenericUuid::into_untyped_uuid)
             .collect();
-        let checkouts: BTreeSet<Uuid> = batch
-            .iter()
-            .filter_map(|input| match &input.body {
-                Body::Message(Message::CartCheckedOut(request)) => {
-                    Some(request.event_id.into_untyped_uuid())
-                }
-                _ => None,
-            })
-            .collect();
-        let mut reads = vec![store::lock(carts.into_iter().collect())];
-        if !checkouts.is_empty() {
-            reads.push(store::owners(checkouts.into_iter().collect()));
-        }
-        reads
+        vec![store::lock(carts.into_iter().collect())]
     }
 
     fn state(
@@ -108,9 +95,6 @@ impl Handler for Orchestrator {
             state.count_unused();
             return Ok(());
         };
-        if let flow::Input::CartCheckedOut(request) = &happening {
-            state.claim(request)?;
-        }
         let saga = state.sagas.get(&cart).map(|row| row.saga.clone());
         let mut transition = next(saga, &happening, input.now, &self.rules);
         state.count(&transition.outcome);

@@ -18,6 +18,8 @@ impl CommonArgs {
             max_message_bytes: limits.max_message_bytes as usize,
             public_transactions: limits.public_transactions,
             transaction_timeout: Duration::from_millis(limits.transaction_timeout_ms),
+            transaction_warn_after: Duration::from_millis(limits.transaction_warn_after_ms),
+            readers_check_interval: Duration::from_millis(limits.readers_check_interval_ms),
             timer_tick: Duration::from_millis(limits.timer_tick_ms),
             settle_after: Duration::from_millis(limits.settle_after_ms),
             offset_commit_interval: Duration::from_millis(limits.offset_commit_interval_ms),

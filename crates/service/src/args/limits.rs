@@ -146,6 +146,28 @@ pub struct LimitArgs {
     )]
     pub transaction_timeout_ms: u64,
 
+    /// How long a transaction on a public topic may be open before it is reported as
+    /// hanging, in milliseconds; this instance's own, or any other that holds readers back.
+    #[arg(
+        long,
+        env = "TRANSACTION_WARN_AFTER_MS",
+        value_name = "MS",
+        default_value_t = 5_000,
+        value_parser = clap::value_parser!(u64).range(100..=600_000)
+    )]
+    pub transaction_warn_after_ms: u64,
+
+    /// How often it is looked whether an open transaction holds back the readers of the
+    /// public topics, in milliseconds.
+    #[arg(
+        long,
+        env = "READERS_CHECK_INTERVAL_MS",
+        value_name = "MS",
+        default_value_t = 5_000,
+        value_parser = clap::value_parser!(u64).range(100..=600_000)
+    )]
+    pub readers_check_interval_ms: u64,
+
     /// Memory for records fetched ahead, in bytes.
     #[arg(
         long,

@@ -1,0 +1,92 @@
+//! Transactions that are not ended.
+
+use contracts::Topic;
+use integration_tests::carts::cart;
+use integration_tests::{Options, PATIENCE, System, product};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use tokio::time::{Duration, Instant, sleep};
+
+/// Long enough for the test to see it; the broker ends what hangs longer.
+const OPEN_FOR_MS: &str = "120000";
+
+/// The highest value of a gauge of the orchestrator.
+async fn gauge(system: &System, name: &str) -> f64 {
+    let text = system.get_text("orchestrator", "/metrics").await;
+    let values = text.lines().filter(|line| line.starts_with(name));
+    values
+        .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+        .fold(0.0, f64::max)
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds().await {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_transaction_on_a_public_topic_is_reported_until_it_ends() {
+    let environment = &[
+        ("orchestrator", "TRANSACTION_WARN_AFTER_MS", "500"),
+        ("orchestrator", "READERS_CHECK_INTERVAL_MS", "200"),
+    ];
+    let system = System::start(
+        "hanging_transaction",
+        Options {
+            environment,
+            ..Options::default()
+        },
+    )
+    .await;
+    let topic = system.names.name(Topic::OrderingOrders).to_owned();
+    let stranger: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            &system.installation().bootstrap_servers,
+        )
+        .set("transactional.id", "a-stranger-who-hangs")
+        .set("transaction.timeout.ms", OPEN_FOR_MS)
+        .create()
+        .expect("a producer");
+    stranger.init_transactions(PATIENCE).expect("initialized");
+    stranger.begin_transaction().expect("begun");
+    stranger
+        .send(
+            BaseRecord::<(), [u8]>::to(&topic)
+                .partition(0)
+                .payload(b"unfinished"),
+        )
+        .unwrap_or_else(|(error, _)| panic!("not sent: {error}"));
+    until("the gauge shows it", async || {
+        gauge(&system, "saga_readers_held_seconds{").await > 0.5
+    })
+    .await;
+    assert!(gauge(&system, "saga_readers_held_records{").await >= 1.0);
+    until("the log says what to do", async || {
+        let instance = system.instance("orchestrator", 0).await;
+        let log = std::fs::read_to_string(instance.process.log()).expect("a log");
+        log.contains("holds the readers of the topic back")
+            && log.contains(&topic)
+            && log.contains("kafka-transactions.sh find-hanging")
+    })
+    .await;
+
+    tokio::task::block_in_place(|| stranger.abort_transaction(PATIENCE)).expect("aborted");
+    until("the gauge is at rest", async || {
+        gauge(&system, "saga_readers_held_seconds{").await == 0.0
+            && gauge(&system, "saga_readers_held_records{").await == 0.0
+    })
+    .await;
+    // Nobody was hurt.
+    let sku = product();
+    system.set_stock(&sku, 1).await;
+    let cart = cart(&sku, 1, 700);
+    system.publish(&cart).await;
+    system.assert_settled(&[cart]).await;
+}
