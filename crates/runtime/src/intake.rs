@@ -125,9 +125,14 @@ struct Context {
 pub(crate) struct Membership(Arc<BaseConsumer<Context>>);
 
 impl Membership {
-    /// What proves to Kafka that this member's generation is the current one.
+    /// What proves to Kafka that this member's generation is the current one;
+    /// `None` when the group has put the member out.
     pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.0.group_metadata()
+        let metadata = self.0.group_metadata();
+        // A member that was put out may have lost both its name and its
+        // generation, and Kafka refuses nothing to a client that has neither.
+        // Asked afterwards, because this never turns false before a rejoin.
+        metadata.filter(|_| !self.0.assignment_lost())
     }
 }
 

@@ -229,12 +229,12 @@ async fn freeze_inside_a_transaction(system: &System, service: Service) {
 }
 
 /// Does the same with every service, side by side.
-async fn everywhere(act: impl AsyncFn(&'static str)) {
+pub async fn everywhere(act: impl AsyncFn(&'static str)) {
     join_all(SERVICES.iter().map(|service| act(service))).await;
 }
 
 /// Waits until each of these instances has handled more than it has now.
-async fn works(system: &System, service: &str, indices: &[usize]) {
+pub async fn works(system: &System, service: &str, indices: &[usize]) {
     let handled = async |index| {
         let outcome = "outcome=\"handled\"";
         system

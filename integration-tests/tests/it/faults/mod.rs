@@ -4,5 +4,6 @@
 mod clock;
 mod crash_points;
 mod instances;
+mod kafka;
 mod topics;
 mod transactions;
