@@ -71,8 +71,17 @@ fn steps(page: &mut String) -> fmt::Result {
         page,
         "\nEach wait is twice the one before, and up to a quarter longer by a jitter that depends on the\n\
          checkout. A compensation waits the same way; after {} unanswered sendings its saga is reported\n\
-         stuck, and it goes on. Tries and waits can be set for all steps by the orchestrator's flags.\n",
-        rules.stuck_after_tries
+         stuck, and it goes on. Tries and waits can be set for all steps by the orchestrator's flags.\n\n\
+         A participant that is silent or far behind is *held* by its brake. A command for it then waits\n\
+         unsent, and one that is out waits on: neither is sent again but as a probe, and the silence does\n\
+         not count as a try. Held sagas look again after {} s to {} s, and up to a quarter longer. A\n\
+         checkout that is held until it is {} s old is given up as TIMED_OUT; a step whose command was\n\
+         never sent needs no undoing. Repeats of a compensation are held likewise; its first sending and\n\
+         what an operator asks for are not.\n",
+        rules.stuck_after_tries,
+        rules.hold_first.as_secs(),
+        rules.hold_max.as_secs(),
+        rules.checkout_limit.as_secs(),
     )
 }
 

@@ -10,11 +10,14 @@ mod checkout;
 mod operator;
 mod undo;
 
+use std::time::Duration;
+
 use contracts::{Message, RecordType, messages::RejectionReason};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
+    brakes::Brakes,
     events,
     input::{Input, ReplyKind, StepReply},
     outcome::{Ignored, OperatorRefusal, Outcome, Transition},
@@ -23,18 +26,25 @@ use crate::{
     step::{Step, StepDefinition},
 };
 
-/// What follows when `input` happens to `saga` at `now`.
+/// What follows when `input` happens to `saga` at `now`, with the participants
+/// held back by `brakes`.
 ///
 /// `saga` is the stored saga of the cart that the input names, `None` where
 /// there is none. Never panics, and gives the same result for the same arguments.
 /// Times are kept in whole milliseconds, as the contracts carry them.
-pub fn next(saga: Option<Saga>, input: &Input<'_>, now: Timestamp, rules: &Rules) -> Transition {
+pub fn next(
+    saga: Option<Saga>,
+    input: &Input<'_>,
+    now: Timestamp,
+    rules: &Rules,
+    brakes: Brakes,
+) -> Transition {
     let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
     let Some(saga) = saga else {
-        return without_saga(input, now, rules);
+        return without_saga(input, now, rules, brakes);
     };
     let state = saga.progress.state;
-    let mut turn = Turn::new(saga, now, rules);
+    let mut turn = Turn::new(saga, now, rules, brakes);
     let outcome = match (state, input) {
         (State::Failed, Input::CartCheckedOut(request)) => turn.checkout_again(request),
         (State::Completed, Input::CartCheckedOut(request)) => {
@@ -106,9 +116,11 @@ pub fn next(saga: Option<Saga>, input: &Input<'_>, now: Timestamp, rules: &Rules
     turn.end(outcome)
 }
 
-fn without_saga(input: &Input<'_>, now: Timestamp, rules: &Rules) -> Transition {
+fn without_saga(input: &Input<'_>, now: Timestamp, rules: &Rules, brakes: Brakes) -> Transition {
     let outcome = match input {
-        Input::CartCheckedOut(request) => return Turn::first_checkout(request, now, rules),
+        Input::CartCheckedOut(request) => {
+            return Turn::first_checkout(request, now, rules, brakes);
+        }
         Input::Reply(_) | Input::ReservationExpired(_) | Input::DeadlinePassed => {
             Outcome::Ignored(Ignored::UnknownCart)
         }
@@ -129,16 +141,18 @@ struct Turn<'r> {
     messages: Vec<Message>,
     now: Timestamp,
     rules: &'r Rules,
+    brakes: Brakes,
 }
 
 impl<'r> Turn<'r> {
-    fn new(saga: Saga, now: Timestamp, rules: &'r Rules) -> Self {
+    fn new(saga: Saga, now: Timestamp, rules: &'r Rules, brakes: Brakes) -> Self {
         Self {
             saga,
             changed: false,
             messages: Vec::new(),
             now,
             rules,
+            brakes,
         }
     }
 
@@ -176,9 +190,16 @@ impl<'r> Turn<'r> {
         self.messages.push(events::snapshot(&self.saga, self.now));
     }
 
-    /// Stays in the state, with a command sent once more.
-    fn wait_on(&mut self, state: State) {
-        self.saga.progress.state = state;
+    /// Stays in the state, and waits anew.
+    fn wait_on(&mut self, waiting: Waiting) {
+        self.saga.progress.state = match self.saga.progress.state {
+            State::InProgress(_) => State::InProgress(waiting),
+            State::InDoubt(_) => State::InDoubt(waiting),
+            State::Stuck(_) => State::Stuck(waiting),
+            State::Compensating(_) | State::Completed | State::Failed | State::Abandoned { .. } => {
+                State::Compensating(waiting)
+            }
+        };
         self.changed = true;
     }
 
@@ -189,6 +210,7 @@ impl<'r> Turn<'r> {
             tries: 1,
             since: self.now,
             due_at: self.due(definition, command, 1),
+            held: false,
         }
     }
 
@@ -197,6 +219,24 @@ impl<'r> Turn<'r> {
         Waiting {
             tries,
             due_at: self.due(waiting.step.definition(), command, tries),
+            held: false,
+            ..waiting
+        }
+    }
+
+    /// The wait for a participant that is held, with nothing sent and nothing
+    /// counted.
+    fn held_wait(&self, waiting: Waiting) -> Waiting {
+        let so_far = Duration::try_from(self.now.duration_since(waiting.since));
+        let checkout = self.saga.progress.checkout_id;
+        let wait = self.rules.hold_wait(
+            waiting.step.definition(),
+            checkout,
+            so_far.unwrap_or_default(),
+        );
+        Waiting {
+            due_at: after(self.now, wait),
+            held: true,
             ..waiting
         }
     }

@@ -37,6 +37,13 @@ pub enum Outcome {
     StepUndone(Step),
     /// Nothing is held: the failure is announced.
     Failed(FailureReason),
+    /// A participant is held: its command waits unsent, or waits on unanswered.
+    Held(Step),
+    /// A command that had waited for a held participant was sent.
+    CommandReleased(Step),
+    /// A step whose command was never sent was given up; the steps before it are
+    /// being undone.
+    StepGivenUp(Step, FailureReason),
     /// A step's command went unanswered and was sent again.
     CommandResent(Step),
     /// A compensation went unanswered and was sent again.
@@ -65,6 +72,9 @@ impl Outcome {
             Outcome::StepInDoubt(..) => "step_in_doubt",
             Outcome::StepUndone(_) => "step_undone",
             Outcome::Failed(_) => "failed",
+            Outcome::Held(_) => "held",
+            Outcome::CommandReleased(_) => "command_released",
+            Outcome::StepGivenUp(..) => "step_given_up",
             Outcome::CommandResent(_) => "command_resent",
             Outcome::CompensationResent(_) => "compensation_resent",
             Outcome::Stuck(_) => "stuck",
@@ -81,11 +91,14 @@ impl Outcome {
             Outcome::Started | Outcome::Completed => "",
             Outcome::StepDone(step)
             | Outcome::StepUndone(step)
+            | Outcome::Held(step)
+            | Outcome::CommandReleased(step)
             | Outcome::CommandResent(step)
             | Outcome::CompensationResent(step)
             | Outcome::Stuck(step) => step.name(),
             Outcome::StepRefused(_, reason)
             | Outcome::StepInDoubt(_, reason)
+            | Outcome::StepGivenUp(_, reason)
             | Outcome::Failed(reason) => reason.as_str(),
             Outcome::Rejected(reason) => reason.as_str(),
             Outcome::Operated(action) => action.as_str(),

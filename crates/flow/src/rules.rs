@@ -26,6 +26,13 @@ pub struct Rules {
     pub max_wait: Option<Duration>,
     /// Replaces every step's own number of tries.
     pub tries: Option<u32>,
+    /// How old a checkout on the straight path may become by waiting for a held
+    /// participant; it is then given up.
+    pub checkout_limit: Duration,
+    /// The first wait for a held participant.
+    pub hold_first: Duration,
+    /// The longest wait for a held participant, before jitter.
+    pub hold_max: Duration,
 }
 
 impl Default for Rules {
@@ -37,6 +44,9 @@ impl Default for Rules {
             first_wait: None,
             max_wait: None,
             tries: None,
+            checkout_limit: Duration::from_secs(600),
+            hold_first: Duration::from_secs(1),
+            hold_max: Duration::from_secs(12),
         }
     }
 }
@@ -53,6 +63,7 @@ impl Rules {
         let longest = Step::ALL
             .iter()
             .map(|step| self.max_wait(step.definition()))
+            .chain([self.hold_max, self.hold_first])
             .max();
         longest.map_or(Duration::ZERO, |longest| {
             longest.saturating_add(longest / 4)
@@ -86,10 +97,30 @@ impl Rules {
         let max = self.max_wait(definition);
         let doublings = tries.saturating_sub(1).min(31);
         let wait = first.saturating_mul(1 << doublings).min(max);
-        let jitter = u32::from(hash(checkout, command, tries));
-        let wait = wait.saturating_add((wait / 4).saturating_mul(jitter) / u32::from(u8::MAX));
-        Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+        jittered(wait, hash(checkout, command, tries))
     }
+
+    /// How long a saga waits on for a held participant, for which it has waited
+    /// `so_far`, in whole milliseconds.
+    ///
+    /// As long again as it has waited, within the limits, with the same jitter as
+    /// [`wait`](Self::wait): a crowd neither wakes all the time nor at once.
+    pub fn hold_wait(
+        &self,
+        definition: &StepDefinition,
+        checkout: CheckoutId,
+        so_far: Duration,
+    ) -> Duration {
+        let wait = so_far.min(self.hold_max).max(self.hold_first);
+        jittered(wait, hash(checkout, definition.command.record, 0))
+    }
+}
+
+/// Up to a quarter longer.
+fn jittered(wait: Duration, jitter: u8) -> Duration {
+    let longer = (wait / 4).saturating_mul(u32::from(jitter)) / u32::from(u8::MAX);
+    let wait = wait.saturating_add(longer);
+    Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The time a wait after `now`; the end of time where that is beyond it.

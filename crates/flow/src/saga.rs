@@ -116,18 +116,27 @@ pub enum State {
     },
 }
 
-/// A command that is out.
+/// A command that is out, or waits to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     /// Whose command, or whose compensation.
     pub step: Step,
-    /// How often it was sent.
+    /// How often it was sent; 0 while it waits for a held participant and has
+    /// never been.
     pub tries: u32,
-    /// When it was first sent.
+    /// When it was first sent, or would have been.
     pub since: Timestamp,
     /// When it is sent again, or given up.
     pub due_at: Timestamp,
+    /// Whether it waits longer because its participant is held.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub held: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Why a checkout fails.

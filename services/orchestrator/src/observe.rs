@@ -60,6 +60,12 @@ pub(crate) fn log(cart: CartId, transition: &Transition, trace: &TraceContext) {
         | Outcome::StepUndone(_)
         | Outcome::Failed(_)
         | Outcome::Rejected(_) => event!(debug, "the saga moved"),
+        Outcome::Held(_) => event!(debug, "waits for a participant that is held"),
+        Outcome::CommandReleased(_) => event!(debug, "sent a command that was held"),
+        Outcome::StepGivenUp(..) => event!(
+            warn,
+            "gave up a step whose participant was held for too long; the steps before it are being undone"
+        ),
         Outcome::StepRefused(..) => event!(debug, "a step was refused"),
         Outcome::Ignored(why) => event!(debug, "ignored an input: {why}"),
         Outcome::CommandResent(_) => event!(info, "no reply in time; sent the command again"),

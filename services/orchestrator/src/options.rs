@@ -100,6 +100,7 @@ impl SagaArgs {
             first_wait: self.reply_wait_first_ms.map(Duration::from_millis),
             max_wait: self.reply_wait_max_ms.map(Duration::from_millis),
             tries: self.reply_tries,
+            ..Rules::default()
         })
     }
 }

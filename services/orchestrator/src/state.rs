@@ -131,6 +131,7 @@ mod tests {
                 tries: 1,
                 since: at(0),
                 due_at: at(due),
+                held: false,
             })
         });
         Saga {

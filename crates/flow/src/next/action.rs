@@ -5,11 +5,15 @@ use contracts::{
     messages::{FailureReason, ReservationExpired},
 };
 
+use jiff::Timestamp;
+
 use super::Turn;
 use crate::{
+    brakes::Pace,
     events,
     input::{ReplyKind, StepReply},
     outcome::{Ignored, Outcome},
+    rules::after,
     saga::{Failure, MissingItem, State, Waiting},
     step::Step,
     text::{clean, clean_to},
@@ -19,14 +23,27 @@ use crate::{
 const MAX_MISSING_ITEMS: usize = 500;
 
 impl Turn<'_> {
-    /// Takes a step.
+    /// Takes a step. The command of a held participant waits unsent.
     pub(super) fn begin(&mut self, step: Step, begun: Outcome) -> Outcome {
         let definition = step.definition();
+        let pace = self.brakes.pace(step);
+        if pace == Pace::Held {
+            let unsent = Waiting {
+                tries: 0,
+                ..self.first_wait(definition, definition.command.record)
+            };
+            let waiting = self.held_action(unsent);
+            self.enter(State::InProgress(waiting));
+            return begun;
+        }
         let Some(command) = (definition.command.build)(&self.saga) else {
             return self.cannot_build(step);
         };
         self.messages.push(command);
-        let waiting = self.first_wait(definition, definition.command.record);
+        let waiting = match (pace, self.first_wait(definition, definition.command.record)) {
+            (Pace::Probe, waiting) => self.held_action(waiting),
+            (_, waiting) => waiting,
+        };
         self.enter(State::InProgress(waiting));
         begun
     }
@@ -62,9 +79,36 @@ impl Turn<'_> {
         }
     }
 
-    /// The action's answer did not come in time.
+    /// The action's answer did not come in time, or its command is still unsent.
+    ///
+    /// What was counted before a hold does not count after it: the silence was the
+    /// participant's. A hold ends with the customer's patience, if not before.
     pub(super) fn action_unanswered(&mut self, waiting: Waiting) -> Outcome {
         let definition = waiting.step.definition();
+        let pace = self.brakes.pace(waiting.step);
+        if (waiting.held || pace != Pace::Flowing) && self.now >= self.patience_ends() {
+            let detail = format!(
+                "{} could not be answered in time",
+                definition.command.record.name()
+            );
+            return self.give_up(waiting, FailureReason::TimedOut, detail);
+        }
+        match pace {
+            Pace::Held => {
+                let waiting = self.held_action(waiting);
+                self.wait_on(waiting);
+                return Outcome::Held(waiting.step);
+            }
+            Pace::Probe => {
+                let outcome = self.send_action(waiting, waiting.tries.max(1));
+                if let State::InProgress(sent) = self.saga.progress.state {
+                    self.wait_on(self.held_action(sent));
+                }
+                return outcome;
+            }
+            Pace::Flowing if waiting.held => return self.send_action(waiting, 1),
+            Pace::Flowing => {}
+        }
         if waiting.tries >= self.rules.tries(definition) {
             let detail = format!(
                 "{} was not answered in time",
@@ -72,19 +116,34 @@ impl Turn<'_> {
             );
             return self.doubt(waiting.step, FailureReason::TimedOut, detail);
         }
-        self.resend_action(waiting, waiting.tries.saturating_add(1))
+        self.send_action(waiting, waiting.tries.saturating_add(1))
     }
 
-    /// Sends the action's command again, for the `tries`th time.
-    pub(super) fn resend_action(&mut self, waiting: Waiting, tries: u32) -> Outcome {
+    /// A held wait, which ends with the customer's patience at the latest.
+    fn held_action(&self, waiting: Waiting) -> Waiting {
+        let waiting = self.held_wait(waiting);
+        Waiting {
+            due_at: waiting.due_at.min(self.patience_ends()),
+            ..waiting
+        }
+    }
+
+    fn patience_ends(&self) -> Timestamp {
+        after(self.saga.progress.started_at, self.rules.checkout_limit)
+    }
+
+    /// Sends the action's command, as the `tries`th time.
+    pub(super) fn send_action(&mut self, waiting: Waiting, tries: u32) -> Outcome {
         let definition = waiting.step.definition();
         let Some(command) = (definition.command.build)(&self.saga) else {
             return self.cannot_build(waiting.step);
         };
         self.messages.push(command);
-        let waiting = self.next_wait(waiting, definition.command.record, tries);
-        self.wait_on(State::InProgress(waiting));
-        Outcome::CommandResent(waiting.step)
+        self.wait_on(self.next_wait(waiting, definition.command.record, tries));
+        match waiting.tries {
+            0 => Outcome::CommandReleased(waiting.step),
+            _ => Outcome::CommandResent(waiting.step),
+        }
     }
 
     /// The promise for the stock is over: everything is given back, the step in
@@ -104,23 +163,48 @@ impl Turn<'_> {
             }
             _ => self.remember(Step::ReserveInventory, reservation),
         }
-        self.doubt(
-            waiting.step,
+        self.give_up(
+            waiting,
             FailureReason::ReservationExpired,
             "the items could not be held any longer".to_owned(),
         )
     }
 
+    /// Leaves the straight path. A step whose command was never sent holds
+    /// nothing, so only the steps before it are undone.
+    pub(super) fn give_up(
+        &mut self,
+        waiting: Waiting,
+        reason: FailureReason,
+        detail: String,
+    ) -> Outcome {
+        if waiting.tries > 0 {
+            return self.doubt(waiting.step, reason, detail);
+        }
+        self.because(reason, detail);
+        match waiting.step.preceding() {
+            Some(step) => {
+                self.undo(step, State::Compensating);
+                Outcome::StepGivenUp(waiting.step, reason)
+            }
+            None => self.fail(),
+        }
+    }
+
     /// Gives up a step of which it is not known whether it was done: it is
     /// undone in any case, and the steps before it after that.
-    pub(super) fn doubt(&mut self, step: Step, reason: FailureReason, detail: String) -> Outcome {
+    fn doubt(&mut self, step: Step, reason: FailureReason, detail: String) -> Outcome {
+        self.because(reason, detail);
+        self.undo(step, State::InDoubt);
+        Outcome::StepInDoubt(step, reason)
+    }
+
+    fn because(&mut self, reason: FailureReason, detail: String) {
         self.saga.progress.failure = Some(Failure {
             reason,
             detail,
             missing: Vec::new(),
         });
-        self.undo(step, State::InDoubt);
-        Outcome::StepInDoubt(step, reason)
     }
 
     /// The last step is done.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::Turn;
 use crate::{
+    brakes::Brakes,
     events,
     outcome::{Ignored, Outcome, Transition},
     rules::Rules,
@@ -24,6 +25,7 @@ impl<'r> Turn<'r> {
         request: &CartCheckedOut,
         now: Timestamp,
         rules: &'r Rules,
+        brakes: Brakes,
     ) -> Transition {
         let (cart, invalid) = cart_of(request, rules);
         let saga = Saga {
@@ -31,7 +33,7 @@ impl<'r> Turn<'r> {
             cart,
             progress: fresh_progress(ids::checkout_id(request.event_id), now),
         };
-        let mut turn = Turn::new(saga, now, rules);
+        let mut turn = Turn::new(saga, now, rules, brakes);
         let outcome = turn.start(invalid);
         turn.end(outcome)
     }
@@ -151,6 +153,7 @@ fn fresh_progress(checkout_id: CheckoutId, now: Timestamp) -> Progress {
             tries: 0,
             since: now,
             due_at: now,
+            held: false,
         }),
         failure: None,
         handles: BTreeMap::new(),

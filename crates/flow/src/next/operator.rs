@@ -37,13 +37,13 @@ impl Turn<'_> {
             (State::InProgress(waiting), OperationAction::Retry) => {
                 same_step(step, waiting)?;
                 self.note(operation);
-                self.resend_action(waiting, 1);
+                self.send_action(waiting, 1);
             }
             (State::InProgress(waiting), OperationAction::Compensate) => {
                 same_step(step, waiting)?;
                 self.note(operation);
-                self.doubt(
-                    waiting.step,
+                self.give_up(
+                    waiting,
                     FailureReason::CancelledByOperator,
                     "the shop cancelled the checkout".to_owned(),
                 );

@@ -2,6 +2,7 @@
 
 use super::Turn;
 use crate::{
+    brakes::Pace,
     input::{ReplyKind, StepReply},
     outcome::{Ignored, Outcome},
     saga::{State, Waiting},
@@ -45,8 +46,14 @@ impl Turn<'_> {
         }
     }
 
-    /// The compensation's answer did not come in time.
+    /// The compensation's answer did not come in time. The silence of a held
+    /// participant does not count towards stuck; a probe that it leaves unanswered
+    /// does, so that a saga that it alone cannot undo is still reported.
     pub(super) fn undo_unanswered(&mut self, waiting: Waiting) -> Outcome {
+        if self.brakes.pace(waiting.step) == Pace::Held {
+            self.wait_on(self.held_wait(waiting));
+            return Outcome::Held(waiting.step);
+        }
         let newly_stuck = waiting.tries >= self.rules.stuck_after_tries
             && !matches!(self.saga.progress.state, State::Stuck(_));
         let waiting = self.resend_undo(waiting, waiting.tries.saturating_add(1));
@@ -63,16 +70,7 @@ impl Turn<'_> {
         let command = (compensation.build)(&self.saga);
         self.messages.push(command);
         let waiting = self.next_wait(waiting, compensation.record, tries);
-        let state = match self.saga.progress.state {
-            State::InDoubt(_) => State::InDoubt(waiting),
-            State::Stuck(_) => State::Stuck(waiting),
-            State::InProgress(_)
-            | State::Compensating(_)
-            | State::Completed
-            | State::Failed
-            | State::Abandoned { .. } => State::Compensating(waiting),
-        };
-        self.wait_on(state);
+        self.wait_on(waiting);
         waiting
     }
 }

@@ -1,11 +1,13 @@
 //! Sagas, messages and rules of every kind, the absurd ones included.
 
+use std::time::Duration;
+
 use contracts::{
     Message,
     ids::{CommandId, GenericUuid, ReservationId},
     messages::{CartItem, FailureReason, OperationAction, SagaOperation},
 };
-use flow::{Cart, Failure, Line, Progress, Rules, Saga, State, Step, Waiting};
+use flow::{Brakes, Cart, Failure, Line, Pace, Progress, Rules, Saga, State, Step, Waiting};
 use jiff::Timestamp;
 use proptest::{
     collection::{btree_map, vec},
@@ -39,14 +41,26 @@ pub(crate) fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
+pub(crate) fn any_pace() -> impl Strategy<Value = Pace> {
+    select(vec![Pace::Flowing, Pace::Probe, Pace::Held])
+}
+
+pub(crate) fn any_brakes() -> impl Strategy<Value = Brakes> {
+    vec((some_step(), any_pace()), 0..3).prop_map(|paces| {
+        let set = |brakes: Brakes, (step, pace)| brakes.with(step, pace);
+        paces.into_iter().fold(Brakes::OPEN, set)
+    })
+}
+
 prop_compose! {
     pub(crate) fn any_waiting()(
         step in some_step(),
         tries in select(vec![0, 1, 5, 6, 7, 8, 9, u32::MAX - 1, u32::MAX]),
         since in any_timestamp(),
         due_at in any_timestamp(),
+        held in any::<bool>(),
     ) -> Waiting {
-        Waiting { step, tries, since, due_at }
+        Waiting { step, tries, since, due_at, held }
     }
 }
 
@@ -217,8 +231,10 @@ prop_compose! {
         first in option::of(select(vec![0, 1, 5_000, u64::MAX])),
         max in option::of(select(vec![0, 1, 30_000, u64::MAX])),
         tries in option::of(select(vec![0, 1, u32::MAX])),
+        holds in [select(vec![0, 1_000, u64::MAX]), select(vec![0, 12_000, u64::MAX])],
+        limit in select(vec![0, 600_000, u64::MAX]),
     ) -> Rules {
-        let wait = |ms: Option<u64>| ms.map(std::time::Duration::from_millis);
+        let wait = |ms: Option<u64>| ms.map(Duration::from_millis);
         Rules {
             max_items,
             max_checkouts_per_cart,
@@ -226,6 +242,9 @@ prop_compose! {
             first_wait: wait(first),
             max_wait: wait(max),
             tries,
+            checkout_limit: Duration::from_millis(limit),
+            hold_first: Duration::from_millis(holds[0]),
+            hold_max: Duration::from_millis(holds[1]),
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod arbitrary;
+mod brakes;
 mod compile_fail;
 mod operators;
 mod page;

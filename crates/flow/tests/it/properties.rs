@@ -10,7 +10,7 @@ use contracts::{
     ids::CheckoutId,
     messages::{OperationAction, SagaState},
 };
-use flow::{Input, Rules, Saga, Step, next};
+use flow::{Brakes, Input, Pace, Rules, Saga, Step, next};
 use proptest::{
     collection::{btree_set, vec},
     option,
@@ -21,8 +21,8 @@ use proptest::{
 
 use crate::{
     arbitrary::{
-        any_expiry, any_operation, any_reply, any_request, any_rules, any_saga, any_timestamp,
-        some_step,
+        any_brakes, any_expiry, any_operation, any_pace, any_reply, any_request, any_rules,
+        any_saga, any_timestamp, some_step,
     },
     participants::{Participants, step_of},
     story::{Story, checkout, expiry, operation, request},
@@ -65,6 +65,8 @@ enum Event {
     Expires(u128),
     /// An operator intervenes.
     Operates(OperationAction),
+    /// The brake of a step's participant moves.
+    Brakes(Step, Pace),
 }
 
 fn event(actions: &'static [OperationAction]) -> impl Strategy<Value = Event> {
@@ -80,6 +82,7 @@ fn event(actions: &'static [OperationAction]) -> impl Strategy<Value = Event> {
         5 => Just(Event::Silence),
         1 => (1..5_u128).prop_map(Event::Expires),
         1 => select(actions).prop_map(Event::Operates),
+        4 => (some_step(), any_pace()).prop_map(|(step, pace)| Event::Brakes(step, pace)),
     ]
 }
 
@@ -216,12 +219,16 @@ impl World {
             }
             Event::Silence => self.silence(),
             Event::Expires(n) => self.tell_saga(expiry(checkout(n))),
+            Event::Brakes(step, pace) => {
+                self.story.brakes = self.story.brakes.with(step, pace);
+            }
             Event::Operates(action) => self.tell_saga(operation(action).into()),
         }
     }
 
-    /// From now on everything arrives, until all is quiet.
+    /// From now on everything flows and arrives, until all is quiet.
     fn settle(&mut self) {
+        self.story.brakes = Brakes::OPEN;
         for _ in 0..60 {
             while !self.commands.is_empty() || !self.replies.is_empty() {
                 self.happens(&Event::CommandArrives {
@@ -323,13 +330,14 @@ proptest! {
         ],
         now in any_timestamp(),
         rules in any_rules(),
+        brakes in any_brakes(),
     ) {
         let input = match &message {
             Some(message) => Input::of(message).expect("the flow reads it"),
             None => Input::DeadlinePassed,
         };
         let before = saga.clone();
-        let after = next(saga, &input, now, &rules);
+        let after = next(saga, &input, now, &rules, brakes);
         prop_assert!(after.changed || after.saga == before);
         prop_assert!(!after.outcome.label().is_empty());
         if let Some(saga) = &after.saga {

@@ -5,7 +5,7 @@ use contracts::{
     ids::{self, CartId, CheckoutId, CommandId, CustomerId, EventId, GenericUuid, OperationId},
     messages::*,
 };
-use flow::{Input, Outcome, Rules, Saga, State, Transition, next};
+use flow::{Brakes, Input, Outcome, Rules, Saga, State, Transition, next};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -193,6 +193,7 @@ pub(crate) struct Story {
     pub(crate) saga: Option<Saga>,
     pub(crate) now: Timestamp,
     pub(crate) rules: Rules,
+    pub(crate) brakes: Brakes,
     pub(crate) outcome: Outcome,
     /// What the last thing that happened had sent.
     pub(crate) sent: Vec<Message>,
@@ -220,6 +221,7 @@ impl Story {
             saga: None,
             now: start(),
             rules,
+            brakes: Brakes::OPEN,
             outcome: Outcome::Started,
             sent: Vec::new(),
             published: Vec::new(),
@@ -234,7 +236,7 @@ impl Story {
             changed,
             messages,
             outcome,
-        } = next(self.saga.take(), input, self.now, &self.rules);
+        } = next(self.saga.take(), input, self.now, &self.rules, self.brakes);
         assert!(
             changed || saga == before,
             "{outcome:?} changed the saga silently"
