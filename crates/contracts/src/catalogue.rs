@@ -130,6 +130,7 @@ catalogue! {
     OrderingOrders { ordering.OrderCreated }
     OrderingCheckouts { ordering.CheckoutFailed ordering.CheckoutRejected }
     OrderingSagas { ordering.SagaSnapshot }
+    OrderingAlerts { ordering.SagaStuck }
     OrderingOperations { ordering.SagaOperation }
 }
 

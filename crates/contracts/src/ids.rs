@@ -78,6 +78,12 @@ pub fn snapshot_id(checkout: CheckoutId, revision: u64) -> EventId {
     derive(checkout.into_untyped_uuid(), &name)
 }
 
+/// The id of the alert that a saga is stuck, by the snapshot that shows it stuck.
+pub fn stuck_id(checkout: CheckoutId, revision: u64) -> EventId {
+    let name = format!("{}/{revision}", RecordType::SagaStuck.full_name());
+    derive(checkout.into_untyped_uuid(), &name)
+}
+
 /// The reservation that holds stock for a checkout.
 pub fn reservation_id(checkout: CheckoutId) -> ReservationId {
     derive(checkout.into_untyped_uuid(), "reservation")

@@ -110,6 +110,7 @@ impl Message {
             Self::CheckoutFailed(m) => event(m.event_id, m.checkout_id, m.cart_id, m.failed_at),
             Self::CheckoutRejected(m) => event(m.event_id, m.checkout_id, m.cart_id, m.rejected_at),
             Self::SagaSnapshot(m) => event(m.event_id, m.checkout_id, m.cart_id, m.at),
+            Self::SagaStuck(m) => event(m.event_id, m.checkout_id, m.cart_id, m.at),
             Self::SagaOperation(m) => Envelope {
                 subject: Subject::Cart(m.cart_id, m.checkout_id),
                 identity: Identity::Own(m.operation_id.into_untyped_uuid()),

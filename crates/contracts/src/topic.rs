@@ -62,6 +62,8 @@ topics! {
     OrderingCheckouts => "ordering.checkouts", consumed: false;
     /// The newest state of every saga that left the straight path; compacted.
     OrderingSagas => "ordering.sagas", consumed: false;
+    /// Sagas that cannot go on by themselves; for whoever is on call.
+    OrderingAlerts => "ordering.alerts", consumed: false;
     /// Operators' inputs to sagas.
     OrderingOperations => "ordering.operations", consumed: true;
 }

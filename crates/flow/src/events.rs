@@ -4,13 +4,14 @@ use contracts::{
     Message, RecordType, ids,
     messages::{
         CartCheckedOut, CheckoutFailed, CheckoutRejected, FailedItem, FailureReason, OrderCreated,
-        OrderCreatedItem, OrderStatus, RejectionReason, SagaSnapshot, SagaState,
+        OrderCreatedItem, OrderStatus, RejectionReason, SagaSnapshot, SagaState, SagaStuck,
     },
 };
 use jiff::Timestamp;
 
 use crate::{
-    saga::{Saga, State},
+    saga::{Saga, State, Waiting},
+    step::Step,
     text::clean,
 };
 
@@ -107,6 +108,41 @@ pub(crate) fn snapshot(saga: &Saga, now: Timestamp) -> Message {
         at: now,
     }
     .into()
+}
+
+/// A compensation goes unanswered: somebody should look. `saga.progress.snapshots`
+/// numbers it, as it does the snapshot that shows it.
+pub(crate) fn stuck(saga: &Saga, waiting: Waiting, now: Timestamp) -> Message {
+    let definition = waiting.step.definition();
+    let (step, participant) = (definition.step, definition.owner);
+    let command = definition.compensation.record.full_name();
+    SagaStuck {
+        event_id: ids::stuck_id(saga.progress.checkout_id, saga.progress.snapshots),
+        checkout_id: saga.progress.checkout_id,
+        cart_id: saga.cart_id,
+        step: step.name().to_owned(),
+        participant: participant.to_owned(),
+        command: command.to_owned(),
+        tries: i32::try_from(waiting.tries).unwrap_or(i32::MAX),
+        first_sent_at: waiting.since,
+        reason: reason(saga).unwrap_or_default(),
+        advice: advice(saga, step, participant),
+        at: now,
+    }
+    .into()
+}
+
+/// What an operator can do about a saga that is stuck at a step.
+fn advice(saga: &Saga, step: Step, participant: &str) -> String {
+    format!(
+        "See whether {participant} runs, reads its commands and answers: its log, its consumer \
+         lag, its dead letters. The command is sent on without end, and once it is answered the \
+         saga goes on by itself. Otherwise publish a SagaOperation for cart {} on \
+         ordering.operations: RETRY asks at once; RESOLVE with step {step} and evidence takes \
+         it for undone, once you have seen that nothing is held; ABANDON ends the saga and \
+         leaves what is held to you.",
+        saga.cart_id
+    )
 }
 
 /// Why the saga is where it is: the failure, and what an operator did about it.

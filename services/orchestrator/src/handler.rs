@@ -53,6 +53,7 @@ impl Handler for Orchestrator {
         RecordType::CheckoutFailed,
         RecordType::CheckoutRejected,
         RecordType::SagaSnapshot,
+        RecordType::SagaStuck,
     ];
     const STATEMENTS: &'static [&'static str] = store::STATEMENTS;
 

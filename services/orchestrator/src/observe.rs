@@ -74,8 +74,10 @@ pub(crate) fn log(cart: CartId, transition: &Transition, trace: &TraceContext) {
         }
         Outcome::StepInDoubt(..) => event!(warn, "a step is in doubt and is being undone"),
         Outcome::Stuck(_) => event!(
-            warn,
-            "the saga is stuck: its compensation is not answered; it is repeated without end"
+            error,
+            "the saga is stuck: its compensation is not answered. It is repeated without end, \
+             and goes on when it is answered: see whether the participant runs and answers. The \
+             SagaStuck on ordering.alerts says what else an operator can do"
         ),
         Outcome::Operated(_) => event!(info, "an operator's input took effect"),
         Outcome::OperatorRefused(why) => event!(warn, "refused an operator's input: {why}"),

@@ -162,7 +162,7 @@ fn rank(message: &Message) -> usize {
         Message::PaymentAuthorized(_) | Message::PaymentDeclined(_) => 5,
         Message::CreateOrder(_) => 6,
         Message::OrderRecorded(_) | Message::OrderRejected(_) => 7,
-        Message::ReservationExpired(_) => 8,
+        Message::ReservationExpired(_) | Message::SagaStuck(_) => 8,
         Message::CancelOrder(_) => 9,
         Message::OrderCancelled(_) => 10,
         Message::VoidAuthorization(_) => 11,

@@ -197,6 +197,37 @@ records! {
         pub at: Timestamp,
     }
 
+    /// Alert: a compensation of this saga was sent many times without an answer. It is sent on
+    /// without end, and an operator should look. Published once each time that a saga becomes
+    /// stuck; the newest SagaSnapshot of the cart says whether it still is.
+    pub struct SagaStuck {
+        /// Identity of this event; a repeated delivery carries the same one.
+        pub event_id: EventId,
+        /// The checkout (one saga) this belongs to; equal to the eventId of the
+        /// CartCheckedOut that began it.
+        pub checkout_id: CheckoutId,
+        /// The cart being checked out; also the key of the Kafka record.
+        pub cart_id: CartId,
+        /// The step that is not undone, by its name in the flow.
+        pub step: String,
+        /// Who does not answer: the owner of the step.
+        pub participant: String,
+        /// The command that is not answered, by the full name of its record.
+        pub command: String,
+        /// How often it was sent.
+        pub tries: i32,
+        /// When it was first sent.
+        #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+        pub first_sent_at: Timestamp,
+        /// Why the checkout is undone, in words; may be empty.
+        pub reason: String,
+        /// What an operator can do, in words.
+        pub advice: String,
+        /// When the saga became stuck.
+        #[serde(with = "jiff::fmt::serde::timestamp::millisecond::required")]
+        pub at: Timestamp,
+    }
+
     /// An operator's input to one saga. Consumed by the orchestrator, kept as a record of who
     /// did what and why.
     pub struct SagaOperation {

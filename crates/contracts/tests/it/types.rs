@@ -103,7 +103,7 @@ every_record! {
     AuthorizePayment VoidAuthorization
     PaymentAuthorized PaymentDeclined AuthorizationVoided
     CreateOrder CancelOrder OrderRecorded OrderRejected OrderCancelled
-    OrderCreated CheckoutFailed CheckoutRejected SagaSnapshot SagaOperation
+    OrderCreated CheckoutFailed CheckoutRejected SagaSnapshot SagaStuck SagaOperation
 }
 
 /// The symbols of the enum with this name, wherever a schema defines it.

@@ -3,6 +3,7 @@
 use super::Turn;
 use crate::{
     brakes::Pace,
+    events,
     input::{ReplyKind, StepReply},
     outcome::{Ignored, Outcome},
     saga::{State, Waiting},
@@ -59,6 +60,8 @@ impl Turn<'_> {
         let waiting = self.resend_undo(waiting, waiting.tries.saturating_add(1));
         if newly_stuck {
             self.enter(State::Stuck(waiting));
+            self.messages
+                .push(events::stuck(&self.saga, waiting, self.now));
             return Outcome::Stuck(waiting.step);
         }
         Outcome::CompensationResent(waiting.step)

@@ -236,10 +236,22 @@ fn an_unanswered_compensation_is_reported_stuck_once_and_goes_on() {
     let mut stuck = 0;
     for _ in 0..40 {
         let sent = story.silence();
-        stuck += usize::from(sent == ["CancelOrder", "SagaSnapshot"]);
+        stuck += usize::from(sent == ["CancelOrder", "SagaSnapshot", "SagaStuck"]);
         assert_eq!(sent[0], "CancelOrder", "it never gives up");
     }
     assert_eq!(stuck, 1);
+    let alert = story.published.iter().find_map(|message| match message {
+        Message::SagaStuck(alert) => Some(alert.clone()),
+        _ => None,
+    });
+    let alert = alert.expect("an alert");
+    assert_eq!(
+        (alert.step.as_str(), alert.command.as_str(), alert.tries),
+        ("CREATE_ORDER", "ordering.CancelOrder", 9)
+    );
+    for word in ["ordering", "RETRY", "RESOLVE", "ABANDON"] {
+        assert!(alert.advice.contains(word), "{}", alert.advice);
+    }
     assert_eq!(story.snapshot().state, SagaState::Stuck);
     assert_eq!(story.saga().customer_status().status, "DELAYED");
     assert_eq!(
