@@ -19,7 +19,7 @@ use contracts::{
     ids::{CartId, CustomerId, EventId, GenericUuid, OperationId},
     messages::*,
 };
-use flow::{Brakes, Input, Rules, Saga, State, Step, Transition, next};
+use flow::{Brakes, Input, Pace, Rules, Saga, State, Step, Transition, next};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -58,6 +58,14 @@ pub(crate) enum Happening {
     Operator(Cart, OperationAction),
 }
 
+/// What else the core is told: how freely participants may be asked, and whether
+/// the customer's patience is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Circumstances {
+    pub(crate) pace: Pace,
+    pub(crate) limit_passed: bool,
+}
+
 /// What it answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
@@ -67,7 +75,7 @@ pub(crate) struct Answer {
     pub(crate) told: Option<(Checkout, Ending)>,
 }
 
-type Question = (Option<u16>, Cart, Happening);
+type Question = (Option<u16>, Cart, Happening, Circumstances);
 
 /// The core of one model.
 pub(crate) struct Core {
@@ -93,6 +101,8 @@ impl Core {
             stuck_after_tries: 2,
             first_wait: Some(Duration::ZERO),
             max_wait: Some(Duration::ZERO),
+            hold_first: Duration::ZERO,
+            hold_max: Duration::ZERO,
             ..Rules::default()
         };
         Self {
@@ -109,14 +119,21 @@ impl Core {
     }
 
     /// What follows for a cart's saga.
-    pub(crate) fn ask(&self, cart: Cart, saga: Option<SagaRef>, happening: Happening) -> Answer {
-        let question = (saga.map(|saga| saga.number), cart, happening);
+    pub(crate) fn ask(
+        &self,
+        cart: Cart,
+        saga: Option<SagaRef>,
+        happening: Happening,
+        circumstances: Circumstances,
+    ) -> Answer {
+        let number = saga.map(|saga| saga.number);
+        let question = (number, cart, happening, circumstances);
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = memory.answers.get(&question) {
             return *known;
         }
-        let saga = question.0.map(|n| memory.sagas[usize::from(n)].clone());
-        let (transition, outcomes) = self.work_out(cart, saga, happening);
+        let saga = number.map(|n| memory.sagas[usize::from(n)].clone());
+        let (transition, outcomes) = self.work_out(cart, saga, happening, circumstances);
         let answer = self.keep(&mut memory, transition);
         memory.outcomes.extend(outcomes);
         memory.answers.insert(question, answer);
@@ -195,6 +212,7 @@ impl Core {
         cart: Cart,
         saga: Option<Saga>,
         happening: Happening,
+        circumstances: Circumstances,
     ) -> (Transition, Vec<String>) {
         let happening = match self.mutation {
             Some(mutation) => mutation.turn(happening),
@@ -209,7 +227,7 @@ impl Core {
         if let Some(mutation) = self.mutation {
             mutation.blind(&mut before, &mut input);
         }
-        let mut transition = self.next(before.clone(), &input);
+        let mut transition = self.next(before.clone(), &input, circumstances);
         let outcomes = vec![format!("{:?}", transition.outcome)];
         if let Some(mutation) = self.mutation {
             if let Some(forged) = mutation.instead(&transition.outcome) {
@@ -233,11 +251,27 @@ impl Core {
         let current = saga.as_ref().expect("there is a saga");
         let checkout = checkout_of(current.progress.checkout_id);
         let message = reply(self.cart_of(checkout), checkout, forged);
-        self.next(saga, &Input::of(&message).expect("it is an answer"))
+        let input = Input::of(&message).expect("it is an answer");
+        self.next(saga, &input, Circumstances::default())
     }
 
-    fn next(&self, saga: Option<Saga>, input: &Input<'_>) -> Transition {
-        next(saga, input, now(), &self.rules, Brakes::OPEN)
+    fn next(
+        &self,
+        saga: Option<Saga>,
+        input: &Input<'_>,
+        circumstances: Circumstances,
+    ) -> Transition {
+        let brakes = Step::ALL.iter().fold(Brakes::OPEN, |brakes, step| {
+            brakes.with(*step, circumstances.pace)
+        });
+        let rules = Rules {
+            checkout_limit: match circumstances.limit_passed {
+                true => Duration::ZERO,
+                false => self.rules.checkout_limit,
+            },
+            ..self.rules.clone()
+        };
+        next(saga, input, now(), &rules, brakes)
     }
 
     fn message(&self, cart: Cart, saga: Option<&Saga>, happening: Happening) -> Option<Message> {

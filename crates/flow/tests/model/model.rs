@@ -7,9 +7,10 @@ use std::{
 };
 
 use contracts::messages::{OperationAction, SagaState};
+use flow::Pace;
 
 use crate::{
-    core::{Cart, Core, Happening},
+    core::{Cart, Circumstances, Core, Happening},
     message::{CHECKOUTS, Checkout, Ending, Kind},
     mutation::Mutation,
     property::Promise,
@@ -35,7 +36,7 @@ pub(crate) struct Model {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// An instance of the orchestrator handles an input.
-    Batch(Who, Happening, Commit),
+    Batch(Who, Happening, Circumstances, Commit),
     /// It asks whether its last batch was committed.
     Resolve(Who),
     /// A command of it reaches its topic.
@@ -116,6 +117,26 @@ impl Model {
         }
     }
 
+    /// The customer's patience only matters to timers.
+    fn circumstances(&self, happening: Happening) -> Vec<Circumstances> {
+        if !self.run.brakes {
+            return vec![Circumstances::default()];
+        }
+        let limits: &[bool] = match happening {
+            Happening::Silence(_) => &[false, true],
+            _ => &[false],
+        };
+        [Pace::Flowing, Pace::Probe, Pace::Held]
+            .into_iter()
+            .flat_map(|pace| {
+                limits.iter().map(move |limit_passed| Circumstances {
+                    pace,
+                    limit_passed: *limit_passed,
+                })
+            })
+            .collect()
+    }
+
     fn batches(&self, world: &World, who: Who, actions: &mut Vec<Action>) {
         let Some(instance) = world.instance(who) else {
             return;
@@ -128,9 +149,12 @@ impl Model {
             return;
         }
         let mut handle = |happening| {
-            actions.push(Action::Batch(who, happening, Commit::Answered));
-            if instance.current && world.faults.lost_answers > 0 {
-                actions.push(Action::Batch(who, happening, Commit::AnswerLost));
+            for circumstances in self.circumstances(happening) {
+                let batch = |commit| Action::Batch(who, happening, circumstances, commit);
+                actions.push(batch(Commit::Answered));
+                if instance.current && world.faults.lost_answers > 0 {
+                    actions.push(batch(Commit::AnswerLost));
+                }
             }
         };
         for checkout in self.checkouts() {
@@ -225,7 +249,11 @@ impl Model {
             Action::Claim => Some(0),
             Action::Resolve(Who::Owner) => Some(1),
             Action::Publish(Who::Owner, ..) | Action::Transaction(Who::Owner) => Some(2),
-            Action::Batch(Who::Owner, Happening::Request(checkout), Commit::Answered)
+            // The participants answer again: none is held any more.
+            Action::Batch(_, _, circumstances, _) if circumstances != Circumstances::default() => {
+                None
+            }
+            Action::Batch(Who::Owner, Happening::Request(checkout), _, Commit::Answered)
                 if world.unread[checkout] =>
             {
                 Some(3)
@@ -234,8 +262,8 @@ impl Model {
             | Action::GatewayAuthorizes(_, true)
             | Action::GatewayVoids(_)
             | Action::GatewayAnswered(_)
-            | Action::Batch(Who::Owner, Happening::Reply(..), Commit::Answered) => Some(4),
-            Action::Batch(Who::Owner, Happening::Silence(_), Commit::Answered) => Some(5),
+            | Action::Batch(Who::Owner, Happening::Reply(..), _, Commit::Answered) => Some(4),
+            Action::Batch(Who::Owner, Happening::Silence(_), _, Commit::Answered) => Some(5),
             Action::SettleRow => Some(6),
             _ => None,
         }
@@ -344,8 +372,8 @@ impl stateright::Model for Model {
     fn next_state(&self, before: &World, action: Action) -> Option<World> {
         let mut world = *before;
         match action {
-            Action::Batch(who, happening, commit) => {
-                self.batch(&mut world, who, happening, commit);
+            Action::Batch(who, happening, circumstances, commit) => {
+                self.batch(&mut world, who, happening, circumstances, commit);
                 if commit == Commit::AnswerLost && world != *before {
                     world.faults.lost_answers -= 1;
                 }

@@ -12,7 +12,7 @@ use crate::{
     core::Happening,
     message::Kind,
     property::Promise,
-    runs::{FAULTS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS, TWO_OUTCOMES},
+    runs::{BRAKES, FAULTS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS, TWO_OUTCOMES},
 };
 
 /// A guard that is missing.
@@ -26,6 +26,8 @@ pub(crate) enum Mutation {
     DoubtTakenForRefusal,
     /// A compensation is not waited for; of `CreateOrder`: the pivot rule.
     UndoingUnawaited(Step),
+    /// A command that was sent is taken for one that waits unsent.
+    SendingForgotten,
     /// Stock is released before money is given up.
     OrderReversed,
     /// Requests of the cart that came before are forgotten.
@@ -68,6 +70,7 @@ impl Mutation {
         Mutation::UndoingUnawaited(Step::CreateOrder),
         Mutation::UndoingUnawaited(Step::AuthorizePayment),
         Mutation::UndoingUnawaited(Step::ReserveInventory),
+        Mutation::SendingForgotten,
         Mutation::OrderReversed,
         Mutation::RequestsForgotten,
         Mutation::NoTombstone(Step::ReserveInventory),
@@ -102,6 +105,7 @@ impl Mutation {
             Mutation::UndoingUnawaited(Step::ReserveInventory) => {
                 "one at a time: the release is waited for"
             }
+            Mutation::SendingForgotten => "only a step that was never sent is left as it is",
             Mutation::OrderReversed => "reverse order: money is given up before stock",
             Mutation::RequestsForgotten => "former requests of a cart are remembered",
             Mutation::NoTombstone(Step::ReserveInventory) => "tombstone of a release",
@@ -134,6 +138,7 @@ impl Mutation {
                 &[Promise::ReverseOrder]
             }
             Mutation::DoubtTakenForRefusal
+            | Mutation::SendingForgotten
             | Mutation::UndoingUnawaited(Step::ReserveInventory)
             | Mutation::NoTombstone(_)
             | Mutation::VoidNotWaiting => &[Promise::FailureHoldsNothing],
@@ -156,6 +161,7 @@ impl Mutation {
         match self {
             Mutation::RepliesUnfenced | Mutation::RequestsForgotten => &TWO_ATTEMPTS,
             Mutation::StockUnlocked => &TWO_CARTS,
+            Mutation::SendingForgotten => &BRAKES,
             Mutation::NumbersBegunAnew => &TWO_OUTCOMES,
             Mutation::EpochIgnored
             | Mutation::RevisionIgnored
@@ -210,6 +216,11 @@ impl Mutation {
                     && (reply.step, reply.checkout_id) == (waiting.step, current)
                 {
                     saga.progress.state = State::InProgress(waiting);
+                }
+            }
+            (Mutation::SendingForgotten, _) => {
+                if let State::InProgress(waiting) = &mut saga.progress.state {
+                    waiting.tries = 0;
                 }
             }
             (Mutation::RequestsForgotten, _) => saga.progress.seen.clear(),

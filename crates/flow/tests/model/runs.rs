@@ -29,6 +29,9 @@ pub(crate) struct Run {
     pub(crate) timers: bool,
     pub(crate) expiry: bool,
     pub(crate) operators: bool,
+    /// Whether any participant may be held at any time, probed, and the customer's
+    /// patience over.
+    pub(crate) brakes: bool,
     /// Whether the orchestrator's batches, outputs and owners are told apart.
     pub(crate) faulty_runtime: bool,
     pub(crate) faults: Faults,
@@ -54,6 +57,7 @@ pub(crate) const ONE_CART: Run = Run {
     timers: true,
     expiry: true,
     operators: true,
+    brakes: false,
     faulty_runtime: false,
     faults: CALM,
     reaches: &[
@@ -80,6 +84,23 @@ pub(crate) const ONE_CART: Run = Run {
     ],
 };
 
+pub(crate) const BRAKES: Run = Run {
+    name: "one cart, participants held",
+    about: "the same, while any participant may be held or probed at any time, and the customer's \
+            patience may be over",
+    gateway_calls: false,
+    brakes: true,
+    reaches: &[Reach::Ordered, Reach::Failed, Reach::Stuck],
+    meets: &[
+        "CommandReleased(CreateOrder)",
+        "Held(AuthorizePayment)",
+        "Failed(TimedOut)",
+        "StepGivenUp(CreateOrder, TimedOut)",
+        "StepInDoubt(CreateOrder, TimedOut)",
+    ],
+    ..ONE_CART
+};
+
 pub(crate) const TWO_ATTEMPTS: Run = Run {
     name: "one cart, two requests",
     about: "two checkouts of one cart; refusals, calls to the gateway that take their time",
@@ -90,6 +111,7 @@ pub(crate) const TWO_ATTEMPTS: Run = Run {
     timers: true,
     expiry: false,
     operators: false,
+    brakes: false,
     faulty_runtime: false,
     faults: CALM,
     reaches: &[
@@ -115,6 +137,7 @@ pub(crate) const TWO_CARTS: Run = Run {
     timers: true,
     expiry: false,
     operators: false,
+    brakes: false,
     faulty_runtime: false,
     faults: CALM,
     reaches: &[Reach::Ordered, Reach::Failed, Reach::LastPieceMissed],
@@ -132,6 +155,7 @@ pub(crate) const FAULTS: Run = Run {
     timers: true,
     expiry: false,
     operators: false,
+    brakes: false,
     faulty_runtime: true,
     faults: Faults {
         crashes: 1,
@@ -159,6 +183,7 @@ pub(crate) const TWO_OUTCOMES: Run = Run {
     timers: false,
     expiry: false,
     operators: false,
+    brakes: false,
     faulty_runtime: true,
     faults: Faults {
         crashes: 2,
@@ -200,6 +225,7 @@ pub(crate) const WIDER_FAULTS: Run = Run {
 /// Every exploration.
 pub(crate) const RUNS: &[&Run] = &[
     &ONE_CART,
+    &BRAKES,
     &TWO_ATTEMPTS,
     &WIDER_TWO_ATTEMPTS,
     &TWO_CARTS,
@@ -241,6 +267,11 @@ fn tell(line: &str) {
 #[test]
 fn one_cart_keeps_every_promise() {
     explore(&ONE_CART);
+}
+
+#[test]
+fn one_cart_keeps_every_promise_while_participants_are_held() {
+    explore(&BRAKES);
 }
 
 #[test]

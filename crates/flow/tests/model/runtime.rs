@@ -9,7 +9,7 @@
 //! another.
 
 use crate::{
-    core::Happening,
+    core::{Circumstances, Happening},
     message::{CHECKOUTS, Checkout, Kind, Outcome},
     model::Model,
     mutation::Mutation,
@@ -48,7 +48,14 @@ impl World {
 
 impl Model {
     /// A batch of one input.
-    pub(crate) fn batch(&self, world: &mut World, who: Who, happening: Happening, commit: Commit) {
+    pub(crate) fn batch(
+        &self,
+        world: &mut World,
+        who: Who,
+        happening: Happening,
+        circumstances: Circumstances,
+        commit: Commit,
+    ) {
         let instance = *world.instance(who).expect("the instance is there");
         if !instance.current && !self.lacks(Mutation::EpochIgnored) {
             // Fenced: it forgets all, and would have to join anew.
@@ -61,7 +68,8 @@ impl Model {
             }
             Happening::Silence(cart) | Happening::Operator(cart, _) => cart,
         };
-        let answer = self.core.ask(cart, world.sagas[cart], happening);
+        let saga = world.sagas[cart];
+        let answer = self.core.ask(cart, saga, happening, circumstances);
         if let Happening::Request(checkout) = happening {
             world.unread[checkout] = false;
         }
