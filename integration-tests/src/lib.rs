@@ -4,6 +4,7 @@
 //! - [`System`]: an installation with its services, and clients of it.
 //! - [`carts`], [`load`]: carts, one by one and at a rate.
 //! - [`Recorder`]: everything that is published.
+//! - [`Proxy`]: a network that breaks when told to.
 //! - `world`: the parts below it.
 //!
 //! It panics where something cannot be done: a test has no other way on.
@@ -16,9 +17,11 @@
 pub mod carts;
 mod instances;
 pub mod load;
+mod proxy;
 mod recorder;
 mod system;
 mod world;
 
+pub use proxy::{Lost, Network, Proxy};
 pub use recorder::{PATIENCE, Recorder, Seen};
-pub use system::{Holdings, IMPATIENT, Options, Outcome, SERVICES, System, product};
+pub use system::{Holdings, IMPATIENT, Options, Outcome, Proxies, SERVICES, System, product};

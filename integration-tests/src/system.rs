@@ -13,7 +13,7 @@ use contracts::{Codec, Message, RecordType, RegistryConfig, Topic, TopicNames, T
 use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use stack::{Installation, Part, PartKind, Service, ServiceInstance, ServiceOptions};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -21,7 +21,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::world::{self, Parts};
-use crate::{PATIENCE, Recorder, Seen, carts};
+use crate::{PATIENCE, Proxy, Recorder, Seen, carts};
 
 /// Pause between two looks at whether the system is at rest.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -49,6 +49,9 @@ pub struct Options {
     /// Brokers of parts of its own, for a test that disturbs them; 0: on the
     /// parts that all share.
     pub own_brokers: u16,
+    /// Whether the services reach their databases and the registry over a
+    /// network that the test disturbs.
+    pub proxies: bool,
 }
 
 impl Default for Options {
@@ -58,8 +61,52 @@ impl Default for Options {
             instances: 1,
             environment: &[],
             own_brokers: 0,
+            proxies: false,
         }
     }
+}
+
+/// The networks between the services and what they stand on.
+pub struct Proxies {
+    pub registry: Proxy,
+    /// By service.
+    pub databases: BTreeMap<&'static str, Proxy>,
+}
+
+impl Proxies {
+    async fn start(installation: &Installation) -> Self {
+        let mut databases = BTreeMap::new();
+        for service in Service::ALL {
+            let url = installation.database_url(*service);
+            databases.insert(service.name(), Proxy::start(address_in(url)).await);
+        }
+        Self {
+            registry: Proxy::start(address_in(&installation.registry_url)).await,
+            databases,
+        }
+    }
+
+    /// The services' addresses: the near ends.
+    fn apply(&self, installation: &Installation, mut options: ServiceOptions) -> ServiceOptions {
+        let through = |url: &str, proxy: &Proxy| url.replace(address_in(url), &proxy.address());
+        let registry = through(&installation.registry_url, &self.registry);
+        options = options.env("SCHEMA_REGISTRY_URL", registry);
+        for of in Service::ALL {
+            let url = installation.database_url(*of);
+            let url = through(url, &self.databases[of.name()]);
+            options = options.env_of(*of, "DATABASE_URL", url);
+        }
+        options
+    }
+}
+
+/// "host:port" of a URL.
+fn address_in(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest
+        .split_once('/')
+        .map_or(rest, |(authority, _)| authority);
+    rest.rsplit_once('@').map_or(rest, |(_, address)| address)
 }
 
 /// How a checkout ended.
@@ -109,6 +156,8 @@ pub struct System {
     parts: Parts,
     options: Options,
     instances: Mutex<Vec<Arc<ServiceInstance>>>,
+    proxies: Option<Proxies>,
+    environment: Vec<(&'static str, &'static str, String)>,
 }
 
 impl System {
@@ -119,6 +168,16 @@ impl System {
 
     /// An installation of a test's own.
     pub async fn start(name: &str, options: Options) -> Self {
+        Self::start_with(name, options, Vec::new()).await
+    }
+
+    /// An installation whose services need to be told what is known only now,
+    /// such as an address: service, name, value.
+    pub async fn start_with(
+        name: &str,
+        options: Options,
+        environment: Vec<(&'static str, &'static str, String)>,
+    ) -> Self {
         let parts = match options.own_brokers {
             0 => Parts::shared().await,
             brokers => Parts::own(brokers).await,
@@ -137,6 +196,10 @@ impl System {
             .set("topic.metadata.refresh.interval.ms", "1000")
             .create()
             .expect("a producer");
+        let proxies = match options.proxies {
+            true => Some(Proxies::start(&installation).await),
+            false => None,
+        };
         let system = Self {
             recorder: Recorder::start(&installation.bootstrap_servers, &codec),
             http: reqwest::Client::new(),
@@ -148,6 +211,8 @@ impl System {
             parts,
             options,
             instances: Mutex::default(),
+            proxies,
+            environment,
         };
         let services: Vec<Service> = options.services.iter().map(|name| service(name)).collect();
         system.start_instances(&services, options.instances).await;
@@ -163,6 +228,12 @@ impl System {
         }
         for (of, name, value) in self.options.environment {
             options = options.env_of(service(of), *name, *value);
+        }
+        for (of, name, value) in &self.environment {
+            options = options.env_of(service(of), *name, value);
+        }
+        if let Some(proxies) = &self.proxies {
+            options = proxies.apply(&self.installation, options);
         }
         let started = self
             .parts
@@ -229,6 +300,11 @@ impl System {
     pub fn parts(&self, kind: PartKind) -> Vec<&Part> {
         let parts = self.parts.stack.parts().iter();
         parts.filter(|part| part.kind == kind).collect()
+    }
+
+    /// The networks of a system that was started with some.
+    pub fn proxies(&self) -> &Proxies {
+        self.proxies.as_ref().expect("Options::proxies is set")
     }
 
     /// Where everything is.
@@ -578,6 +654,103 @@ impl System {
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
     }
 
+    /// A connection of its own to a service's database, as the service has.
+    pub async fn connect(&self, name: &str) -> tokio_postgres::Client {
+        let connected = self.installation.connect(service(name)).await;
+        connected.expect("a connection")
+    }
+
+    /// Runs statements in a service's database, as the service may.
+    pub async fn execute(&self, name: &str, sql: &str) {
+        run(&self.connect(name).await, sql).await;
+    }
+
+    /// Runs statements as PostgreSQL's administrator; `{}` stands for the name
+    /// of a service's database, and of its user.
+    pub async fn administer(&self, name: &str, sql: &str) {
+        let admin = &self.parts(PartKind::Postgres)[0].url;
+        let (client, connection) = tokio_postgres::connect(admin, tokio_postgres::NoTls)
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        run(&client, &sql.replace("{}", self.database(name))).await;
+    }
+
+    /// Fails if anything is on a dead-letter topic.
+    pub fn assert_no_dead_letters(&self) {
+        let dead: Vec<_> = self
+            .recorder
+            .all()
+            .into_iter()
+            .filter(|seen| seen.topic.ends_with(".dlq"))
+            .map(|seen| (seen.topic, seen.headers))
+            .collect();
+        assert!(dead.is_empty(), "dead letters: {dead:?}");
+    }
+
+    /// The log of an instance of a service.
+    pub async fn log(&self, name: &str, index: usize) -> String {
+        self.with_instance(name, index, async |instance| {
+            std::fs::read_to_string(instance.process.log()).expect("a log")
+        })
+        .await
+    }
+
+    /// Waits until the first instance of a service has logged this text.
+    pub async fn until_logged(&self, name: &str, text: &str) {
+        self.wait_until(&format!("{name} logs {text:?}"), async || {
+            self.log(name, 0).await.contains(text)
+        })
+        .await;
+    }
+
+    /// Cuts all connections to a service's database but the one that asks.
+    pub async fn cut_connections(&self, name: &str) {
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = '{}' AND pid <> pg_backend_pid()";
+        self.administer(name, sql).await;
+    }
+
+    /// The name of a service's database, and of its user.
+    fn database(&self, name: &str) -> &str {
+        let url = self.installation.database_url(service(name));
+        url.rsplit_once('/').map_or(url, |(_, database)| database)
+    }
+
+    /// Waits until every record that is there now has been read and handled.
+    pub async fn wait_consumed(&self) {
+        let sql = "SELECT topic, partition, COALESCE(next_offset, 0) FROM progress";
+        for service in self.options.services {
+            for row in self.query(service, sql, &[]).await {
+                let (topic, partition): (String, i32) = (row.get(0), row.get(1));
+                let name = format!("{}{topic}", self.installation.topic_prefix);
+                let (_, end) = tokio::task::block_in_place(|| {
+                    let client = self.producer.client();
+                    client.fetch_watermarks(&name, partition, PATIENCE)
+                })
+                .expect("watermarks");
+                self.wait_until(&format!("{service} reads {name}"), async || {
+                    let sql = format!("{sql} WHERE topic = $1 AND partition = $2");
+                    let row = &self.query(service, &sql, &[&topic, &partition]).await[0];
+                    row.get::<_, i64>(2) >= end
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Waits until a condition holds that is looked at again and again.
+    pub async fn wait_until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let begin = Instant::now();
+        while !holds().await {
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "{what}: not within {PATIENCE:?}"
+            );
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// What is held for the checkout of this event.
     pub async fn holdings(&self, cart: &CartCheckedOut) -> Holdings {
         let checkout = cart.event_id.into_untyped_uuid();
@@ -655,6 +828,13 @@ fn service(name: &str) -> Service {
         .iter()
         .find(|service| service.name() == name)
         .unwrap_or_else(|| panic!("no service is called {name}"))
+}
+
+async fn run(client: &tokio_postgres::Client, sql: &str) {
+    client
+        .batch_execute(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
 fn running<'a>(instances: &'a [Arc<ServiceInstance>], name: &str) -> &'a ServiceInstance {

@@ -247,6 +247,7 @@ impl Service {
                     &registry,
                     &topics,
                     H::PRODUCES,
+                    H::CONSUMES,
                     patience,
                     backoff(),
                     readiness

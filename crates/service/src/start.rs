@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use contracts::{Codec, RecordType, RegistryConfig, RegistryError, TopicNames};
+use contracts::{Codec, RecordType, RegistryConfig, RegistryError, Topic, TopicNames};
 
 use crate::database::Database;
 use crate::readiness::Readiness;
@@ -63,7 +63,9 @@ pub(crate) async fn migrate(
     }
 }
 
-/// Resolves the schema ids as soon as the registry is there and knows them.
+/// Resolves the schema ids as soon as the registry is there and knows them: of what is
+/// written, and of what is read as far as it is there. From then on the registry is only
+/// needed for schemas of others' making.
 ///
 /// # Errors
 /// The registry is there, but refuses, or lacks schemas for longer than `patience`.
@@ -71,13 +73,21 @@ pub(crate) async fn codec(
     registry: &RegistryConfig,
     topics: &TopicNames,
     writes: &[RecordType],
+    reads: &[Topic],
     patience: Duration,
     mut backoff: Backoff,
     readiness: &Readiness,
 ) -> anyhow::Result<Codec> {
     let started = Instant::now();
     loop {
-        let error = match Codec::connect(registry, topics.clone(), writes).await {
+        let connected = async {
+            let codec = Codec::connect(registry, topics.clone(), writes).await?;
+            let records = RecordType::ALL.iter().copied();
+            let read = records.filter(|record| reads.contains(&record.topic()));
+            codec.get_to_know(read).await?;
+            Ok(codec)
+        };
+        let error = match connected.await {
             Ok(codec) => {
                 readiness.set_schemas();
                 tracing::info!(schemas = writes.len(), "schema ids are resolved");
@@ -140,6 +150,7 @@ mod tests {
         let error = codec(
             &registry,
             &TopicNames::new(""),
+            &[],
             &[],
             Duration::from_secs(60),
             Backoff::new(Duration::from_millis(1), Duration::from_millis(1)),

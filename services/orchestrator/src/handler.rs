@@ -63,7 +63,20 @@ impl Handler for Orchestrator {
             .filter_map(|input| cart_of(&input.body))
             .map(GenericUuid::into_untyped_uuid)
             .collect();
-        vec![store::lock(carts.into_iter().collect())]
+        let checkouts: BTreeSet<Uuid> = batch
+            .iter()
+            .filter_map(|input| match &input.body {
+                Body::Message(Message::CartCheckedOut(request)) => {
+                    Some(request.event_id.into_untyped_uuid())
+                }
+                _ => None,
+            })
+            .collect();
+        let mut reads = vec![store::lock(carts.into_iter().collect())];
+        if !checkouts.is_empty() {
+            reads.push(store::owners(checkouts.into_iter().collect()));
+        }
+        reads
     }
 
     fn state(
@@ -96,6 +109,9 @@ impl Handler for Orchestrator {
             state.count_unused();
             return Ok(());
         };
+        if let flow::Input::CartCheckedOut(request) = &happening {
+            state.claim(request)?;
+        }
         let saga = state.sagas.get(&cart).map(|row| row.saga.clone());
         let mut transition = next(saga, &happening, input.now, &self.rules, Brakes::OPEN);
         state.count(&transition.outcome);

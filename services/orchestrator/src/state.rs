@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use contracts::TraceContext;
-use contracts::ids::CartId;
+use contracts::ids::{CartId, CheckoutId};
+use contracts::messages::CartCheckedOut;
+use contracts::{ErrorCode, Poison, TraceContext, ids};
 use flow::{Ignored, Outcome, Saga};
 use jiff::Timestamp;
 use runtime::Home;
@@ -14,6 +15,9 @@ use service::Rows;
 pub(crate) struct State {
     /// The sagas by cart.
     pub(crate) sagas: Rows<CartId, Row>,
+    /// The carts of the checkouts that this batch asks for, as far as they are
+    /// known.
+    pub(crate) owners: BTreeMap<CheckoutId, CartId>,
     /// How often each outcome occurred, by its labels.
     pub(crate) tally: BTreeMap<(&'static str, &'static str), u64>,
 }
@@ -48,6 +52,25 @@ pub(crate) enum Cause {
 }
 
 impl State {
+    /// Refuses a request whose event id stands for another cart's: whatever is
+    /// done for a checkout is found by that id, so the two could not be told
+    /// apart, and outsiders have been told how that checkout ends.
+    pub(crate) fn claim(&mut self, request: &CartCheckedOut) -> Result<(), Poison> {
+        let checkout = ids::checkout_id(request.event_id);
+        let owner = *self.owners.entry(checkout).or_insert(request.cart_id);
+        if owner == request.cart_id {
+            return Ok(());
+        }
+        Err(Poison::new(
+            ErrorCode::ContractViolated,
+            format!(
+                "eventId {} was used before, by cart {owner}: have the producer give every \
+                 CartCheckedOut an eventId of its own, and publish this cart again with one",
+                request.event_id
+            ),
+        ))
+    }
+
     pub(crate) fn count(&mut self, outcome: &Outcome) {
         let times = self
             .tally

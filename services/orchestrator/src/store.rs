@@ -1,6 +1,6 @@
 //! How sagas are read and written: every statement for a whole batch.
 
-use contracts::ids::{CartId, GenericUuid};
+use contracts::ids::{CartId, CheckoutId, GenericUuid};
 use flow::{Cart, Progress, Saga};
 use jiff::Timestamp;
 use runtime::{Home, Sql};
@@ -34,6 +34,10 @@ UPDATE sagas s SET progress = u.progress, wake_at = u.wake_at
 FROM unnest($1::uuid[], $2::json[], $3::timestamptz[]) AS u (cart_id, progress, wake_at)
 WHERE s.cart_id = u.cart_id";
 
+/// Whose checkouts these are. Nothing is locked: the index of checkouts decides a
+/// race.
+const OWNERS: &str = "SELECT checkout_id, cart_id FROM sagas WHERE checkout_id = ANY($1::uuid[])";
+
 /// Two look-ups in the index of timers for each home: what is due, and what a
 /// clock that was ahead has set so late that it must count as due.
 const DUE: &str = "
@@ -51,7 +55,7 @@ CROSS JOIN LATERAL (
 ORDER BY s.wake_at LIMIT $4";
 
 /// Every statement of the message loop.
-pub(crate) const STATEMENTS: &[&str] = &[LOCK, INSERT, BEGIN_AGAIN, UPDATE, DUE];
+pub(crate) const STATEMENTS: &[&str] = &[LOCK, OWNERS, INSERT, BEGIN_AGAIN, UPDATE, DUE];
 
 /// One saga, for the API.
 pub(crate) const READ_ONE: &str = "SELECT cart_id, cart, progress FROM sagas WHERE cart_id = $1";
@@ -79,8 +83,16 @@ pub(crate) fn lock(carts: Vec<Uuid>) -> Sql {
     Sql::new(LOCK, vec![Box::new(carts)])
 }
 
-/// The state of the rows that [`lock`] asked for.
+/// Reads whose checkouts these are.
+pub(crate) fn owners(checkouts: Vec<Uuid>) -> Sql {
+    Sql::new(OWNERS, vec![Box::new(checkouts)])
+}
+
+/// The state of the rows that [`lock`] asked for, and [`owners`] after it, where
+/// there is anything to ask.
 pub(crate) fn state(rows: Vec<Vec<tokio_postgres::Row>>) -> Result<State, tokio_postgres::Error> {
+    let mut rows = rows.into_iter();
+    let (sagas, owners) = (rows.next().unwrap_or_default(), rows.next());
     let row = |row: &tokio_postgres::Row| {
         let saga = saga(row)?;
         let wake_at = row.try_get("wake_at")?;
@@ -94,10 +106,19 @@ pub(crate) fn state(rows: Vec<Vec<tokio_postgres::Row>>) -> Result<State, tokio_
         ))
     };
     Ok(State {
-        sagas: rows
+        sagas: sagas
+            .iter()
+            .map(row)
+            .collect::<Result<_, tokio_postgres::Error>>()?,
+        owners: owners
             .iter()
             .flatten()
-            .map(row)
+            .map(|row| {
+                Ok((
+                    CheckoutId::from_untyped_uuid(row.try_get("checkout_id")?),
+                    CartId::from_untyped_uuid(row.try_get("cart_id")?),
+                ))
+            })
             .collect::<Result<_, tokio_postgres::Error>>()?,
         ..State::default()
     })

@@ -69,6 +69,31 @@ impl Codec {
         Ok(Self::build(topics, &ids, Some(registry)))
     }
 
+    /// Looks up the schema ids of records that others write, so that the
+    /// registry may be away when the first of them comes. Records of a schema
+    /// that the registry does not have are left until it has.
+    ///
+    /// # Errors
+    /// When the registry does not answer in the time and attempts that the
+    /// configuration allows, or not as a registry.
+    pub async fn get_to_know(
+        &self,
+        reads: impl IntoIterator<Item = RecordType>,
+    ) -> Result<(), RegistryError> {
+        let Some(registry) = &self.0.registry else {
+            return Ok(());
+        };
+        for record in reads {
+            let subject = self.0.topics.subject(record);
+            if let Some(id) = registry.find(&subject, record.schema_json()).await?
+                && self.known(id).is_none()
+            {
+                self.remember(id, Arc::new(Writer::Ours(record)));
+            }
+        }
+        Ok(())
+    }
+
     /// A codec without a registry that writes with the given schema ids and
     /// reads only what they wrote. For tests, and for tools that work on
     /// stored records.

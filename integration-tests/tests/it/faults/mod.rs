@@ -3,7 +3,11 @@
 
 mod clock;
 mod crash_points;
+mod gateway;
 mod instances;
 mod kafka;
+mod postgres;
+mod records;
+mod registry;
 mod topics;
 mod transactions;

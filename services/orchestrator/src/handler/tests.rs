@@ -4,7 +4,7 @@ use contracts::ids::{CheckoutId, CommandId, CustomerId, EventId};
 use contracts::messages::{
     CartCheckedOut, CartItem, InventoryReserved, InventoryUnavailable, StockSet, UnavailableReason,
 };
-use contracts::{TraceContext, ids};
+use contracts::{ErrorCode, TraceContext, ids};
 use flow::Step;
 
 use super::*;
@@ -239,5 +239,41 @@ fn a_batch_locks_each_cart_once_in_order() {
     let places: Vec<_> = (1..=3)
         .map(|n| carts.match_indices(&Uuid::from_u128(n).to_string()).count())
         .collect();
-    assert_eq!((reads.len(), places), (1, vec![1, 1, 1]), "{carts}");
+    assert_eq!(places, [1, 1, 1], "{carts}");
+    // Besides, whose the two checkouts are; a batch without requests does not ask.
+    assert_eq!(reads.len(), 2);
+    assert_eq!(orchestrator.reads(&inputs[3..]).len(), 1);
+}
+
+#[test]
+fn an_event_id_stands_for_one_cart() {
+    let orchestrator = Orchestrator::new(Rules::default());
+    let handle = |state: &mut State, request| {
+        let mut out = Outbox::default();
+        let input = input(Body::Message(request));
+        orchestrator
+            .handle(state, &input, &mut out)
+            .map(|()| out.messages().len())
+    };
+    // In one batch, and in a later one, which reads it.
+    let mut state = State::default();
+    assert_eq!(handle(&mut state, request(1, 7)), Ok(1));
+    let owners = state.owners.clone();
+    for mut state in [
+        state,
+        State {
+            owners,
+            ..State::default()
+        },
+    ] {
+        let refused = handle(&mut state, request(2, 7)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::ContractViolated);
+        assert!(refused.detail.contains(&id::<CartId>(1).to_string()));
+        assert!(state.sagas.get(&id(2)).is_none());
+        assert!(handle(&mut state, request(1, 7)).is_ok(), "a repeat");
+        assert!(
+            handle(&mut state, request(2, 8)).is_ok(),
+            "an id of its own"
+        );
+    }
 }

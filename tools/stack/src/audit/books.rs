@@ -139,6 +139,7 @@ impl Books {
             Topic::OrderingCheckouts,
         ];
         let topics = read.map(|topic| names.name(topic));
+        let mut requests: BTreeMap<CheckoutId, Vec<CartId>> = BTreeMap::new();
         let records = stored_records(&installation.bootstrap_servers, &topics, |_| true).await?;
         let codec = Codec::connect(&installation.registry(), names.clone(), &[])
             .await
@@ -146,8 +147,8 @@ impl Books {
         for record in &records {
             match decode(&codec, record).await? {
                 Some(Message::CartCheckedOut(cart)) => {
-                    self.checkouts
-                        .insert(checkout_id(cart.event_id), cart.cart_id);
+                    let carts = requests.entry(checkout_id(cart.event_id)).or_default();
+                    carts.push(cart.cart_id);
                 }
                 Some(Message::OrderCreated(order)) => self.outcomes.push((
                     order.checkout_id,
@@ -168,7 +169,25 @@ impl Books {
                 Some(_) | None => {}
             }
         }
+        self.assign(requests);
         Ok(())
+    }
+
+    /// An event id that a producer used for several carts is the checkout of the
+    /// one that was handled first; the others are dead letters. The outcome tells
+    /// which, as the order of records in different partitions does not.
+    pub(super) fn assign(&mut self, requests: BTreeMap<CheckoutId, Vec<CartId>>) {
+        let ended: BTreeMap<CheckoutId, CartId> = self
+            .outcomes
+            .iter()
+            .map(|(checkout, cart, _)| (*checkout, *cart))
+            .collect();
+        for (checkout, carts) in requests {
+            let ended = ended.get(&checkout).filter(|cart| carts.contains(cart));
+            if let Some(cart) = ended.or(carts.first()) {
+                self.checkouts.insert(checkout, *cart);
+            }
+        }
     }
 
     async fn read_orders(&mut self, database: &Client) -> Result<()> {

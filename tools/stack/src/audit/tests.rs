@@ -166,3 +166,18 @@ fn stock_and_sagas_are_compared() {
     });
     assert_eq!(two_orders, ["a cart has at most one order", NOTHING_HELD]);
 }
+
+#[test]
+fn an_event_id_of_two_carts_is_the_checkout_of_the_one_that_ended() {
+    let (mut books, checkout) = ordered();
+    let owner = books.checkouts[&checkout];
+    let other = CartId::from_untyped_uuid(Uuid::from_u128(99));
+    for carts in [vec![other, owner], vec![owner, other]] {
+        books.assign([(checkout, carts)].into());
+        assert_eq!(books.checkouts[&checkout], owner);
+        assert_eq!(books.violations(), []);
+    }
+    books.outcomes.clear();
+    books.assign([(checkout, vec![other, owner])].into());
+    assert_eq!(books.violations()[0].rule, ONE_OUTCOME);
+}

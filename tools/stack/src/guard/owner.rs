@@ -285,6 +285,14 @@ impl Process {
         self.signal(self.spec.stopping.signal)
     }
 
+    /// Interrupts it, as Ctrl-C does; of PostgreSQL, a "fast shutdown".
+    ///
+    /// # Errors
+    /// When the guard is gone.
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::SIGINT as i32)
+    }
+
     /// Kills it: it gets no chance to finish anything.
     ///
     /// # Errors

@@ -1,0 +1,133 @@
+//! A payment gateway that misbehaves: in the end its own books hold exactly the
+//! money of the carts that were ordered.
+
+mod server;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use contracts::messages::CartCheckedOut;
+use integration_tests::load::Load;
+use integration_tests::{IMPATIENT, Options, PATIENCE, System};
+use server::{Gateway, Misbehaviour};
+use uuid::Uuid;
+
+const LOAD: Load = Load {
+    carts: 100,
+    rate: 15.0,
+    seed: 1,
+    products: 4,
+};
+
+/// Longer than the session time-out that the harness sets, so that the broker
+/// has given a paused instance's partitions to another.
+const PAST_THE_SESSION: Duration = Duration::from_secs(10);
+
+async fn start(name: &str, gateway: &Gateway, options: Options, timeout_ms: u64) -> System {
+    let environment = vec![
+        ("payment", "PAYMENT_GATEWAY", "stripe".to_owned()),
+        ("payment", "STRIPE_URL", gateway.url.clone()),
+        (
+            "payment",
+            "STRIPE_API_KEY",
+            "sk_test_of_the_tests".to_owned(),
+        ),
+        ("payment", "GATEWAY_TIMEOUT_MS", timeout_ms.to_string()),
+        ("payment", "GATEWAY_RETRY_MS", "100".to_owned()),
+    ];
+    System::start_with(name, options, environment).await
+}
+
+/// Waits until all is settled and fails unless the gateway holds the same money
+/// as the payment service thinks.
+async fn assert_books_agree(system: &System, gateway: &Gateway, carts: &[CartCheckedOut]) {
+    system.assert_settled(carts).await;
+    system.assert_no_dead_letters();
+    let sql = "SELECT checkout_id, amount FROM authorizations WHERE state = 'AUTHORIZED'";
+    let rows = system.query("payment", sql, &[]).await;
+    let authorized: BTreeMap<Uuid, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(gateway.held(), authorized);
+    assert!(!authorized.is_empty(), "no cart was paid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_breaks_down_is_asked_again_and_holds_once() {
+    let gateway = Gateway::start(Misbehaviour::BreaksDown).await;
+    let system = start("gateway_500", &gateway, Options::default(), 10_000).await;
+    let carts = system.load(LOAD).await;
+    assert_books_agree(&system, &gateway, &carts).await;
+    assert!(gateway.misbehaved() >= 80, "{}", gateway.misbehaved());
+    assert!(gateway.repeated() >= gateway.misbehaved());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_whose_answer_is_lost_is_asked_for_again_and_stays_one() {
+    let gateway = Gateway::start(Misbehaviour::LosesAnswers).await;
+    let system = start("gateway_lost", &gateway, Options::default(), 10_000).await;
+    let carts = system.load(LOAD).await;
+    assert_books_agree(&system, &gateway, &carts).await;
+    assert!(gateway.misbehaved() >= 80, "{}", gateway.misbehaved());
+    assert!(gateway.repeated() >= gateway.misbehaved());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_gateway_that_then_answers_twice_holds_once() {
+    // The first request is given up after half a second and repeated; both are
+    // carried out.
+    let late = Misbehaviour::IsLate(Duration::from_millis(1_500));
+    let gateway = Gateway::start(late).await;
+    let system = start("gateway_silent", &gateway, Options::default(), 500).await;
+    let carts = system.load(LOAD).await;
+    assert_books_agree(&system, &gateway, &carts).await;
+    assert!(gateway.misbehaved() >= 80, "{}", gateway.misbehaved());
+    assert!(gateway.repeated() >= gateway.misbehaved());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_succeeds_after_the_deadline_is_given_up() {
+    let late = Misbehaviour::IsLateForSome(Duration::from_secs(5));
+    let gateway = Gateway::start(late).await;
+    let options = Options {
+        environment: IMPATIENT,
+        ..Options::default()
+    };
+    let system = start("gateway_late", &gateway, options, 30_000).await;
+    let carts = system.load(LOAD).await;
+    assert_books_agree(&system, &gateway, &carts).await;
+    assert!(gateway.given_up() >= 20, "{} holds", gateway.given_up());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_that_both_get_the_gateways_answer_hold_once() {
+    let late = Misbehaviour::IsLate(Duration::from_secs(3));
+    let gateway = Gateway::start(late).await;
+    let options = Options {
+        instances: 2,
+        ..Options::default()
+    };
+    let system = start("gateway_twice", &gateway, options, 30_000).await;
+    let paused = async {
+        // Some of its calls are out now.
+        system
+            .wait_until("calls are out", async || gateway.misbehaved() >= 20)
+            .await;
+        system
+            .with_instance("payment", 0, async |instance| {
+                instance.process.pause().expect("paused");
+            })
+            .await;
+        tokio::time::sleep(PAST_THE_SESSION).await;
+        // The other instance has made them as well.
+        system
+            .wait_until("calls are repeated", async || gateway.repeated() > 0)
+            .await;
+        system
+            .with_instance("payment", 0, async |instance| {
+                instance.process.resume().expect("resumed");
+                instance.wait_ready(PATIENCE).await.expect("ready again");
+            })
+            .await;
+    };
+    let carts = system.load_during(LOAD, paused).await;
+    assert_books_agree(&system, &gateway, &carts).await;
+}

@@ -1,0 +1,362 @@
+//! A PostgreSQL that stops, breaks off, refuses, or is slow. Each service waits
+//! and goes on by itself; no record is to blame, so none is a dead letter.
+
+use std::time::Duration;
+
+use contracts::RecordType;
+use integration_tests::load::Load;
+use integration_tests::{Lost, Network, Options, PATIENCE, SERVICES, System};
+use stack::PartKind;
+use tokio::time::{Instant, sleep};
+
+/// How long a fault lasts where nothing else says when it has been enough.
+const OUTAGE: Duration = Duration::from_secs(20);
+/// Fails statements that change rows of any table of a service but `progress`,
+/// whose batch fails with them, and counts how often.
+const SABOTAGE: &str = "
+CREATE SEQUENCE IF NOT EXISTS sabotaged;
+CREATE OR REPLACE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    {}
+    RETURN NULL;
+END $$;
+DO $$
+DECLARE name text;
+BEGIN
+    FOR name IN SELECT tablename FROM pg_tables
+        WHERE schemaname = 'public' AND tablename NOT LIKE 'refinery%'
+    LOOP
+        EXECUTE format('CREATE TRIGGER sabotage BEFORE INSERT OR UPDATE OR DELETE ON %I
+                        FOR EACH STATEMENT EXECUTE FUNCTION sabotage()', name);
+    END LOOP;
+END $$";
+const PEACE: &str = "DROP FUNCTION sabotage() CASCADE";
+
+/// Every seventh statement: a batch has fewer, so that some get through.
+const NOW_AND_THEN: &str = "IF nextval('sabotaged') % 7 = 0 THEN {} END IF;";
+
+/// Sabotages a service's database with a PL/pgSQL statement until it has been
+/// met so often.
+async fn sabotage(system: &System, service: &str, statement: &str, times: i64) {
+    let sql = SABOTAGE.replace("{}", statement);
+    system.execute(service, &sql).await;
+    system
+        .wait_until(&format!("{service} meets its sabotage"), async || {
+            met(system, service).await >= times
+        })
+        .await;
+    system.execute(service, PEACE).await;
+}
+
+/// Sabotages all four databases at once, each until it has been met so often.
+async fn sabotage_all(system: &System, statement: &str, times: i64) {
+    let all = SERVICES
+        .iter()
+        .map(|service| sabotage(system, service, statement, times));
+    futures::future::join_all(all).await;
+}
+
+/// Waits until carts come through.
+async fn under_way(system: &System) {
+    system
+        .recorder
+        .wait_for("an order", |seen| {
+            seen.iter()
+                .any(|seen| seen.record_type() == Some(RecordType::OrderCreated))
+                .then_some(())
+        })
+        .await;
+}
+
+async fn met(system: &System, service: &str) -> i64 {
+    let sql = "SELECT last_value FROM sabotaged WHERE is_called";
+    let rows = system.query(service, sql, &[]).await;
+    rows.first().map_or(0, |row| row.get(0))
+}
+
+/// A system of its own, with one broker: PostgreSQL is to be stopped.
+async fn with_own_parts(name: &str) -> System {
+    let options = Options {
+        own_brokers: 1,
+        ..Options::default()
+    };
+    System::start(name, options).await
+}
+
+/// Some seconds of carts, and more while the fault lasts.
+const LOAD: Load = Load {
+    carts: 100,
+    rate: 15.0,
+    seed: 1,
+    products: 4,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_server_that_is_shut_down_for_20_s_is_waited_for() {
+    let system = with_own_parts("shut_down").await;
+    let outage = async {
+        under_way(&system).await;
+        let server = system.parts(PartKind::Postgres)[0];
+        let process = server.process().expect("a process");
+        process.interrupt().expect("asked for a fast shutdown");
+        process.wait_ended(PATIENCE).await.expect("it stopped");
+        sleep(OUTAGE).await;
+        process.start_again().await.expect("started");
+        server.wait_ready(PATIENCE).await.expect("it is back");
+    };
+    let carts = system.load_during(LOAD, outage).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_server_that_crashes_recovers_every_commit() {
+    let system = with_own_parts("crashed").await;
+    let crashes = async {
+        let server = system.parts(PartKind::Postgres)[0];
+        let process = server.process().expect("a process");
+        for _ in 0..3 {
+            sleep(Duration::from_secs(3)).await;
+            process.kill9().expect("killed");
+            process.wait_ended(PATIENCE).await.expect("it ended");
+            // Its children notice that it is gone; until then they keep the
+            // data folder, and a new server ends at once.
+            system
+                .wait_until("it starts again", async || {
+                    process.start_again().await.expect("started");
+                    server.wait_ready(PATIENCE).await.is_ok()
+                })
+                .await;
+        }
+    };
+    let carts = system.load_during(LOAD, crashes).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_cut_in_the_middle_of_transactions_lose_nothing() {
+    const CUT: &str = "
+        SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
+    let system = System::start("cut_connections", Options::default()).await;
+    let cuts = SERVICES.iter().map(async |service| {
+        let client = system.connect(service).await;
+        let begin = Instant::now();
+        let mut cut = 0;
+        while cut < 10 {
+            let row = client.query_one(CUT, &[]).await.expect("an answer");
+            cut += row.get::<_, i64>(0);
+            assert!(begin.elapsed() < PATIENCE, "{service}: cut {cut} times");
+            // Between two cuts something has to get through.
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let cuts = async { drop(futures::future::join_all(cuts).await) };
+    let carts = system.load_during(LOAD, cuts).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+/// Carts through a system whose four databases raise this error now and then.
+async fn raises_now_and_then(name: &str, sqlstate: &str) {
+    let system = System::start(name, Options::default()).await;
+    let raise = format!("RAISE EXCEPTION USING ERRCODE = '{sqlstate}';");
+    let faults = async {
+        sabotage_all(&system, &NOW_AND_THEN.replace("{}", &raise), 60).await;
+    };
+    let carts = system.load_during(LOAD, faults).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serialization_failures_are_tried_again() {
+    raises_now_and_then("serialization", "40001").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_a_deadlock_ends_is_tried_again() {
+    /// Of a row that each of a service's transactions locks first, and one that
+    /// it locks later.
+    const EARLY: &str = "SELECT 1 FROM progress ORDER BY topic, partition FOR UPDATE";
+    const LATE: [(&str, &str); 4] = [
+        ("orchestrator", "LOCK TABLE sagas"),
+        ("inventory", "LOCK TABLE reservations"),
+        ("payment", "LOCK TABLE authorizations"),
+        ("order", "LOCK TABLE orders"),
+    ];
+    const DEADLOCKS: &str =
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let system = System::start("deadlocks", Options::default()).await;
+    for (service, _) in LATE {
+        // The one that waits this long looks for a deadlock, and is its victim.
+        let sql = "ALTER ROLE {} SET deadlock_timeout = '50ms'";
+        system.administer(service, sql).await;
+        // Only new connections have it.
+        system.cut_connections(service).await;
+    }
+    let rivals = LATE.iter().map(async |(service, late)| {
+        let rival = system.connect(service).await;
+        system
+            .wait_until(&format!("{service} meets a deadlock"), async || {
+                // In the other order than the service, with a pause in which the
+                // service takes the first and waits for the second.
+                let locks = format!("BEGIN; {late}; SELECT pg_sleep(0.04); {EARLY}; COMMIT");
+                // It may be the victim itself.
+                if rival.batch_execute(&locks).await.is_err() {
+                    rival.batch_execute("ROLLBACK").await.expect("rolled back");
+                }
+                let row = rival.query_one(DEADLOCKS, &[]).await.expect("an answer");
+                row.get::<_, i64>(0) >= 3
+            })
+            .await;
+    });
+    let rivals = async { drop(futures::future::join_all(rivals).await) };
+    let carts = system.load_during(LOAD, rivals).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+    for (service, _) in LATE {
+        let log = system.log(service, 0).await;
+        assert!(log.contains("40P01"), "{service} was never the victim");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_everything_and_loses_nothing() {
+    let system = System::start("full_disk", Options::default()).await;
+    let full = async {
+        under_way(&system).await;
+        // One after the other: nothing reaches a service behind one that stands.
+        for service in SERVICES {
+            let raise = "PERFORM nextval('sabotaged');
+                RAISE EXCEPTION 'could not extend file: No space left on device'
+                USING ERRCODE = '53100';";
+            sabotage(&system, service, raise, 5).await;
+        }
+    };
+    let carts = system.load_during(LOAD, full).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_slower_than_the_limit_are_given_up_and_tried_again() {
+    let options = Options {
+        environment: IMPATIENT_WITH_DATABASES,
+        ..Options::default()
+    };
+    let system = System::start("slow_statements", options).await;
+    let slow = async {
+        sabotage_all(
+            &system,
+            &NOW_AND_THEN.replace("{}", "PERFORM pg_sleep(3);"),
+            15,
+        )
+        .await;
+    };
+    let carts = system.load_during(LOAD, slow).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+const IMPATIENT_WITH_DATABASES: &[(&str, &str, &str)] = &[
+    ("orchestrator", "DATABASE_TIMEOUT_MS", "1000"),
+    ("inventory", "DATABASE_TIMEOUT_MS", "1000"),
+    ("payment", "DATABASE_TIMEOUT_MS", "1000"),
+    ("order", "DATABASE_TIMEOUT_MS", "1000"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_for_10_s_holds_everything_up_and_loses_nothing() {
+    let options = Options {
+        environment: IMPATIENT_WITH_DATABASES,
+        proxies: true,
+        ..Options::default()
+    };
+    let system = System::start("hanging", options).await;
+    let hang = async {
+        for _ in 0..2 {
+            sleep(Duration::from_secs(3)).await;
+            for proxy in system.proxies().databases.values() {
+                proxy.set(Network::Frozen);
+            }
+            sleep(Duration::from_secs(10)).await;
+            for proxy in system.proxies().databases.values() {
+                proxy.set(Network::Up);
+            }
+        }
+    };
+    let carts = system.load_during(LOAD, hang).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_found_to_have_happened_or_not() {
+    let options = Options {
+        proxies: true,
+        ..Options::default()
+    };
+    let system = System::start("lost_commits", options).await;
+    let databases = &system.proxies().databases;
+    let losses = async {
+        for proxy in databases.values() {
+            proxy.lose_commits(Lost::Answer, 5);
+            proxy.lose_commits(Lost::Request, 7);
+        }
+        for (service, proxy) in databases {
+            system
+                .wait_until(&format!("{service} loses commits"), async || {
+                    proxy.lost_commits(Lost::Answer) >= 10 && proxy.lost_commits(Lost::Request) >= 5
+                })
+                .await;
+        }
+        for proxy in databases.values() {
+            proxy.lose_commits(Lost::Answer, 0);
+            proxy.lose_commits(Lost::Request, 0);
+        }
+    };
+    let carts = system.load_during(LOAD, losses).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_only_reads_for_a_while_is_waited_for() {
+    let system = System::start("read_only", Options::default()).await;
+    let read_only = async {
+        under_way(&system).await;
+        for service in SERVICES {
+            let sql = "ALTER DATABASE {} SET default_transaction_read_only = on";
+            system.administer(service, sql).await;
+            system.cut_connections(service).await;
+            // Cannot execute ... in a read-only transaction.
+            system.until_logged(service, "25006").await;
+            let sql = "ALTER DATABASE {} RESET default_transaction_read_only";
+            system.administer(service, sql).await;
+        }
+    };
+    let carts = system.load_during(LOAD, read_only).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_too_many_connections_is_waited_for() {
+    let system = System::start("too_many_connections", Options::default()).await;
+    let crowd = async {
+        under_way(&system).await;
+        for service in SERVICES {
+            let sql = "ALTER ROLE {} CONNECTION LIMIT 0";
+            system.administer(service, sql).await;
+            system.cut_connections(service).await;
+            system.until_logged(service, "53300").await;
+            let sql = "ALTER ROLE {} CONNECTION LIMIT -1";
+            system.administer(service, sql).await;
+        }
+    };
+    let carts = system.load_during(LOAD, crowd).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+}
