@@ -11,41 +11,44 @@ use tokio::time::{Instant, sleep};
 
 /// How long a fault lasts where nothing else says when it has been enough.
 const OUTAGE: Duration = Duration::from_secs(20);
-/// Fails statements that change rows of any table of a service but `progress`,
-/// whose batch fails with them, and counts how often.
+/// A function for triggers, which does what `{}` says.
 const SABOTAGE: &str = "
 CREATE SEQUENCE IF NOT EXISTS sabotaged;
 CREATE OR REPLACE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     {}
     RETURN NULL;
-END $$;
-DO $$
-DECLARE name text;
-BEGIN
-    FOR name IN SELECT tablename FROM pg_tables
-        WHERE schemaname = 'public' AND tablename NOT LIKE 'refinery%'
-    LOOP
-        EXECUTE format('CREATE TRIGGER sabotage BEFORE INSERT OR UPDATE OR DELETE ON %I
-                        FOR EACH STATEMENT EXECUTE FUNCTION sabotage()', name);
-    END LOOP;
 END $$";
-const PEACE: &str = "DROP FUNCTION sabotage() CASCADE";
+const TABLES: &str = "SELECT tablename FROM pg_tables
+    WHERE schemaname = 'public' AND tablename NOT LIKE 'refinery%'";
 
 /// Every seventh statement: a batch has fewer, so that some get through.
 const NOW_AND_THEN: &str = "IF nextval('sabotaged') % 7 = 0 THEN {} END IF;";
 
-/// Sabotages a service's database with a PL/pgSQL statement until it has been
-/// met so often.
+/// Sabotages every statement that changes rows of a service's database with a
+/// PL/pgSQL statement, until that has been met so often.
 async fn sabotage(system: &System, service: &str, statement: &str, times: i64) {
-    let sql = SABOTAGE.replace("{}", statement);
-    system.execute(service, &sql).await;
+    let client = system.connect(service).await;
+    let run = async |sql: &str| client.batch_execute(sql).await.expect("done");
+    run(&SABOTAGE.replace("{}", statement)).await;
+    let rows = client.query(TABLES, &[]).await.expect("tables");
+    let tables: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    // Table by table: whoever locks several at once can meet a deadlock.
+    for table in &tables {
+        run(&format!(
+            "CREATE TRIGGER sabotage BEFORE INSERT OR UPDATE OR DELETE ON {table}
+             FOR EACH STATEMENT EXECUTE FUNCTION sabotage()"
+        ))
+        .await;
+    }
     system
         .wait_until(&format!("{service} meets its sabotage"), async || {
             met(system, service).await >= times
         })
         .await;
-    system.execute(service, PEACE).await;
+    for table in &tables {
+        run(&format!("DROP TRIGGER sabotage ON {table}")).await;
+    }
 }
 
 /// Sabotages all four databases at once, each until it has been met so often.
