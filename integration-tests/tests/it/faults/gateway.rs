@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use contracts::messages::CartCheckedOut;
 use integration_tests::load::Load;
-use integration_tests::{IMPATIENT, Options, PATIENCE, System};
+use integration_tests::{Options, PATIENCE, System};
 use server::{Gateway, Misbehaviour};
 use uuid::Uuid;
 
@@ -85,13 +85,19 @@ async fn a_silent_gateway_that_then_answers_twice_holds_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_succeeds_after_the_deadline_is_given_up() {
-    let late = Misbehaviour::IsLateForSome(Duration::from_secs(5));
+    // The orchestrator gives up after some ten seconds.
+    const WAITS: &[(&str, &str, &str)] = &[
+        ("orchestrator", "REPLY_WAIT_FIRST_MS", "2000"),
+        ("orchestrator", "REPLY_WAIT_MAX_MS", "4000"),
+        ("orchestrator", "REPLY_TRIES", "3"),
+    ];
+    let late = Misbehaviour::IsLateForSome(Duration::from_secs(20));
     let gateway = Gateway::start(late).await;
     let options = Options {
-        environment: IMPATIENT,
+        environment: WAITS,
         ..Options::default()
     };
-    let system = start("gateway_late", &gateway, options, 30_000).await;
+    let system = start("gateway_late", &gateway, options, 60_000).await;
     let carts = system.load(LOAD).await;
     assert_books_agree(&system, &gateway, &carts).await;
     assert!(gateway.given_up() >= 20, "{} holds", gateway.given_up());
