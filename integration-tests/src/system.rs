@@ -220,6 +220,10 @@ impl System {
     }
 
     async fn start_instances(&self, services: &[Service], instances: u16) {
+        self.start_more(services, instances, &[]).await;
+    }
+
+    async fn start_more(&self, services: &[Service], instances: u16, variables: &[(&str, &str)]) {
         // A killed instance holds its partitions for the session time-out; six
         // seconds is the least that a broker grants.
         let mut options = ServiceOptions::none().env("SESSION_TIMEOUT_MS", "6000");
@@ -234,6 +238,9 @@ impl System {
         }
         if let Some(proxies) = &self.proxies {
             options = proxies.apply(&self.installation, options);
+        }
+        for (name, value) in variables {
+            options = options.env(*name, *value);
         }
         let started = self
             .parts
@@ -265,7 +272,12 @@ impl System {
 
     /// One more instance of a service.
     pub async fn add_instance(&self, name: &str) {
-        self.start_instances(&[service(name)], 1).await;
+        self.add_instance_with(name, &[]).await;
+    }
+
+    /// One more instance of a service, with variables that the others do not have.
+    pub async fn add_instance_with(&self, name: &str, variables: &[(&str, &str)]) {
+        self.start_more(&[service(name)], 1, variables).await;
     }
 
     /// An instance of a service, counted from 0 in the order of their start,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use contracts::messages::CartCheckedOut;
 use futures::future::join_all;
+use integration_tests::carts::cart;
 use integration_tests::load::Load;
 use integration_tests::{Options, SERVICES, System};
 use rand::rngs::StdRng;
@@ -16,6 +18,9 @@ const PAST_THE_SESSION: Duration = Duration::from_secs(10);
 
 /// Carts a second. The load goes on for as long as the fault does.
 const RATE: f64 = 15.0;
+
+/// Of the fourth batch: time enough to freeze the instance in it.
+const HOLD_AFTER_THIRD_COMMIT: &str = "after-commit=3*off->1*sleep(20000)->off";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_service_is_killed_at_random_moments() {
@@ -201,6 +206,64 @@ async fn a_zombie_frozen_inside_its_transaction_is_fenced() {
         .await;
     };
     let carts = system.load_during(Load::new(100, RATE), zombies).await;
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_that_has_committed_outcomes_does_not_publish_them_again() {
+    let options = Options {
+        environment: &[
+            ("orchestrator", "FAILPOINTS", HOLD_AFTER_THIRD_COMMIT),
+            ("orchestrator", "SETTLE_AFTER_MS", "600000"),
+        ],
+        ..Options::default()
+    };
+    let system = System::start("published_once", options).await;
+    // They make no sense, so that every batch has an outcome to publish.
+    let carts: Vec<_> = (0..60)
+        .map(|_| CartCheckedOut {
+            total: 1,
+            ..cart("sku", 1, 700)
+        })
+        .collect();
+    for cart in &carts {
+        system.publish(cart).await;
+    }
+    // Committed, and held before the publishing.
+    let mut before = None;
+    system
+        .until("a batch is held after its commit", async || {
+            sleep(Duration::from_secs(1)).await;
+            let committed = system.query("orchestrator", "SELECT count(*) FROM sagas", &[]);
+            let committed: i64 = committed.await[0].get(0);
+            let type_ = "type=\"CartCheckedOut\"";
+            let counted = system.counted("orchestrator", 0, "saga_inputs_total", type_);
+            #[allow(clippy::cast_precision_loss, reason = "some dozens")]
+            let now = (committed as f64, counted.await);
+            now.0 > now.1 && before.replace(now) == Some(now)
+        })
+        .await;
+    system.freeze_instance("orchestrator", 0).await;
+    system
+        .add_instance_with("orchestrator", &[("FAILPOINTS", "")])
+        .await;
+    let successor = system.instance("orchestrator", 1).await;
+    let log = std::fs::read_to_string(successor.process.log()).expect("a log");
+    let published: u64 = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|line| line["public"].as_u64())
+        .sum();
+    assert!(published > 0, "the zombie had something to publish: {log}");
+    system.thaw_instance("orchestrator", 0).await;
+    system
+        .until("the zombie is refused", async || {
+            let faults = system.counted("orchestrator", 0, "saga_faults_total", "");
+            faults.await > 0.0
+        })
+        .await;
+    system.wait_shared("orchestrator").await;
     system.assert_settled(&carts).await;
     system.assert_outcomes_once(&carts);
 }

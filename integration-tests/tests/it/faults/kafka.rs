@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use contracts::Topic;
 use futures::future::join_all;
 use integration_tests::load::Load;
 use integration_tests::{Options, PATIENCE, SERVICES, System};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::MetadataPartition;
 use stack::{Part, PartKind};
@@ -92,6 +95,7 @@ async fn each_of_three_brokers_is_killed_in_turn_leaders_and_coordinators_alike(
     let kills = async {
         everywhere(async |service| works(&system, service, &[0]).await).await;
         cluster.wait_replicated(&system).await;
+        assert_eq!(cluster.in_sync_needed(&system).await, "2");
         // First the one that coordinates the orchestrator's group: with four
         // partitions of that topic, the others may coordinate nobody.
         let first = cluster.coordinator(&system, "orchestrator");
@@ -197,6 +201,22 @@ impl Cluster {
             .iter()
             .find(|partition| partition.id() as usize == at);
         of.expect("the partition").leader()
+    }
+
+    /// How many replicas of a public topic must have a record before a writer is
+    /// told that it is written.
+    async fn in_sync_needed(&self, system: &System) -> String {
+        let servers = &system.installation().bootstrap_servers;
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .create()
+            .expect("a client");
+        let topic = ResourceSpecifier::Topic(system.names.name(Topic::OrderingOrders));
+        let described = admin.describe_configs(&[topic], &AdminOptions::new()).await;
+        let described = described.expect("an answer").remove(0).expect("the topic");
+        let value = described.get("min.insync.replicas");
+        let value = value.and_then(|entry| entry.value.clone());
+        value.expect("every topic has it")
     }
 
     /// Waits until all three brokers have all there is, internal topics too.
