@@ -254,6 +254,7 @@ mod tests {
             } else {
                 batch.push(
                     Input {
+                        offset: None,
                         home: HOME,
                         now: Timestamp::UNIX_EPOCH,
                         trace: TraceContext::new_root(),

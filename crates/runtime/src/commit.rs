@@ -94,6 +94,7 @@ impl<H: Handler> Worker<H> {
                 let trace = span.context;
                 let input = Input {
                     home: answer.home,
+                    offset: None,
                     now,
                     trace,
                     body: Body::Answer(answer.answer),
@@ -105,6 +106,7 @@ impl<H: Handler> Worker<H> {
             let span = self.spans.start("timer", timer.trace);
             let input = Input {
                 home: timer.home,
+                offset: None,
                 now,
                 trace: span.context,
                 body: Body::Timer(timer.id),
@@ -121,6 +123,7 @@ impl<H: Handler> Worker<H> {
                     let span = self.spans.start(message.record_type().name(), parent);
                     let input = Input {
                         home: record.home,
+                        offset: Some(record.offset),
                         now,
                         trace: span.context,
                         body: Body::Message(message),

@@ -31,6 +31,8 @@ impl fmt::Display for Home {
 pub struct Input<A> {
     /// Where it belongs.
     pub home: Home,
+    /// The offset of the record that it is; `None` where it is none.
+    pub offset: Option<i64>,
     /// The time of the batch; handlers have no clock of their own.
     pub now: Timestamp,
     /// The trace that it continues.

@@ -17,7 +17,9 @@ use crate::database::Database;
 use crate::readiness::Readiness;
 use crate::signals::Signals;
 use crate::start::Backoff;
-use crate::{CommonArgs, GaugeQuery, check, gauges, http, logs, measures, start, traces};
+use crate::{
+    CommonArgs, GaugeQuery, Purge, check, gauges, http, logs, measures, purge, start, traces,
+};
 
 /// Limit of exporting the last spans at the end.
 const TRACES_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,6 +34,8 @@ pub struct App<H> {
     pub routes: Router,
     /// Its gauges.
     pub gauges: Vec<GaugeQuery>,
+    /// Rows that are removed after a time.
+    pub purges: Vec<Purge>,
 }
 
 /// The main function of a service, after its flags are parsed.
@@ -177,7 +181,9 @@ impl Service {
             };
             let interval = Duration::from_millis(self.args.telemetry.gauge_interval_ms);
             let probe = tokio::spawn(readiness.clone().probe(pool.clone()));
-            let gauges = tokio::spawn(gauges::watch(pool, app.gauges, interval));
+            let gauges = tokio::spawn(gauges::watch(pool.clone(), app.gauges, interval));
+            let limits = self.args.retention.clone();
+            let purging = tokio::spawn(purge::run(pool, app.purges, limits));
             let result = runtime::run(
                 Arc::new(app.handler),
                 codec,
@@ -188,6 +194,7 @@ impl Service {
             )
             .await;
             gauges.abort();
+            purging.abort();
             probe.abort();
             Ok(result?)
         };

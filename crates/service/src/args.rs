@@ -5,6 +5,7 @@
 
 mod convert;
 mod limits;
+mod retention;
 mod validate;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 pub use limits::LimitArgs;
+pub use retention::{RetentionArgs, hours};
 
 /// Flags that all services share.
 #[derive(Args, Clone, Debug)]
@@ -38,6 +40,9 @@ pub struct CommonArgs {
     /// Limits of the message loop.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// How long ended rows are kept.
+    #[command(flatten)]
+    pub retention: RetentionArgs,
 
     /// Checks the configuration and stops: values are parsed, the database and
     /// the schema registry are reached, every schema and topic is looked up. Prints a

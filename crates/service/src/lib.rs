@@ -10,6 +10,7 @@
 //! - `start`: waiting for the database, the registry and the broker.
 //! - `check`: `--check-config`.
 //! - `database`, `http`, `logs`, `measures`, `traces`, `gauges`: one part each.
+//! - `purge`: the removal of rows that ended long ago.
 //! - [`Rows`]: the rows that a batch reads and changes.
 
 mod api;
@@ -22,6 +23,7 @@ mod http;
 mod listener;
 mod logs;
 mod measures;
+mod purge;
 mod readiness;
 mod rows;
 mod signals;
@@ -32,7 +34,8 @@ pub use api::{ApiError, query_rows};
 pub use app::{App, run};
 pub use args::{
     CommonArgs, DatabaseArgs, HttpArgs, KafkaArgs, LimitArgs, LogArgs, LogFormat, RegistryArgs,
-    TelemetryArgs,
+    RetentionArgs, TelemetryArgs, hours,
 };
 pub use gauges::GaugeQuery;
+pub use purge::Purge;
 pub use rows::{Rows, Written, column};

@@ -15,4 +15,5 @@ mod faults;
 mod http;
 mod operators;
 mod positions;
+mod retention;
 mod silence;

@@ -57,6 +57,7 @@ impl Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let keep = args.common.retention.retention();
     let handler = Inventory {
         reservation_ttl: args.reservation_ttl(),
     };
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
                 handler,
                 routes: api::routes(pool),
                 gauges: store::GAUGES.to_vec(),
+                purges: vec![store::purge(keep)],
             })
         },
     )

@@ -1,6 +1,7 @@
 //! How the rows are read and written: every statement for a whole batch.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use contracts::Topic;
 use contracts::ids::{self, CartId, CheckoutId, CommandId, GenericUuid};
@@ -8,7 +9,7 @@ use contracts::messages::{ReleaseReason, ReservationItem, UnavailableItem};
 use jiff::Timestamp;
 use runtime::{Home, Sql};
 use serde_json::Value;
-use service::{GaugeQuery, column};
+use service::{GaugeQuery, Purge, column};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -79,6 +80,29 @@ CROSS JOIN LATERAL (
     ORDER BY wake_at LIMIT $4
 ) r
 ORDER BY r.wake_at LIMIT $4";
+
+/// Ended reservations with their items. What is reserved stays.
+const PURGE: &str = "
+WITH gone AS (
+    DELETE FROM reservations WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM reservations
+        WHERE (state = 'UNAVAILABLE' AND answered_at < $1)
+           OR (state = 'RELEASED' AND released_at < $1)
+        LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING checkout_id
+), items AS (
+    DELETE FROM reservation_items i USING gone WHERE i.checkout_id = gone.checkout_id
+)
+SELECT FROM gone";
+
+/// What is removed after a time.
+pub(crate) fn purge(keep: Option<Duration>) -> Purge {
+    Purge {
+        table: "reservations",
+        sql: PURGE,
+        keep,
+    }
+}
 
 /// Every statement of the message loop.
 pub(crate) const STATEMENTS: &[&str] = &[

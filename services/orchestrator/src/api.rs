@@ -13,18 +13,23 @@ use axum::routing::get;
 use axum::{Json, Router};
 use contracts::ids::{CartId, CartKind, GenericUuid};
 use deadpool_postgres::Pool;
-use flow::CustomerStatus;
+use flow::{CustomerStatus, Saga};
 use futures::Stream;
 use futures::stream::unfold;
+use serde_json::json;
 use service::{ApiError, query_rows};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
+use crate::history::{self, Shown};
 use crate::store;
 
 /// Silence after which a stream sends a comment, so that proxies keep it open and a
 /// client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The transitions of a cart that are shown, the newest.
+const TRANSITIONS_SHOWN: i64 = 1_000;
 
 /// Limits of the streams of status events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,7 @@ pub(crate) fn routes(pool: Pool, limits: StreamLimits) -> Router {
     Router::new()
         .route("/checkouts/{cart_id}", get(checkout))
         .route("/checkouts/{cart_id}/events", get(events))
+        .route("/sagas/{cart_id}", get(saga))
         .with_state(api)
 }
 
@@ -65,6 +71,20 @@ async fn checkout(
         .status(ApiError::parse_id::<CartKind>(&cart_id)?)
         .await?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(status)).into_response())
+}
+
+/// Everything that is known of a saga, for operators; not for customers.
+async fn saga(State(api): State<Api>, Path(cart_id): Path<String>) -> Result<Response, ApiError> {
+    let cart = ApiError::parse_id::<CartKind>(&cart_id)?;
+    let saga = api.saga(cart).await?;
+    let (cart_id, most) = (cart.into_untyped_uuid(), TRANSITIONS_SHOWN);
+    let rows = query_rows(&api.pool, history::OF_CART, &[&cart_id, &most]).await?;
+    let transitions = rows
+        .iter()
+        .map(Shown::of)
+        .collect::<Result<Vec<_>, tokio_postgres::Error>>()?;
+    let shown = json!({ "saga": saga, "transitions": transitions });
+    Ok(([(CACHE_CONTROL, "no-store")], Json(shown)).into_response())
 }
 
 async fn events(State(api): State<Api>, Path(cart_id): Path<String>) -> Result<Response, ApiError> {
@@ -84,6 +104,10 @@ async fn events(State(api): State<Api>, Path(cart_id): Path<String>) -> Result<R
 
 impl Api {
     async fn status(&self, cart: CartId) -> Result<CustomerStatus, ApiError> {
+        Ok(self.saga(cart).await?.customer_status())
+    }
+
+    async fn saga(&self, cart: CartId) -> Result<Saga, ApiError> {
         let rows = query_rows(&self.pool, store::READ_ONE, &[&cart.into_untyped_uuid()]).await?;
         let Some(row) = rows.first() else {
             return Err(ApiError::not_found(format!(
@@ -91,7 +115,7 @@ impl Api {
                  a moment"
             )));
         };
-        Ok(store::saga(row)?.customer_status())
+        Ok(store::saga(row)?)
     }
 }
 

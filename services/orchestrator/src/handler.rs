@@ -14,6 +14,7 @@ use runtime::{Body, Handler, Home, Input, Outbox, Sql};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::history::{self, Entry};
 use crate::state::{Beginning, Cause, State};
 use crate::{observe, store};
 
@@ -116,6 +117,7 @@ impl Handler for Orchestrator {
         let mut transition = next(saga, &happening, input.now, &self.rules, Brakes::OPEN);
         state.count(&transition.outcome);
         observe::log(cart, &transition, &input.trace);
+        state.history.extend(Entry::of(input, &transition));
         for message in transition.messages.drain(..) {
             out.send(message);
         }
@@ -127,7 +129,9 @@ impl Handler for Orchestrator {
 
     fn writes(&self, state: State) -> Vec<Sql> {
         observe::count(state.tally);
-        store::writes(state.sagas)
+        let mut writes = store::writes(state.sagas);
+        writes.extend(history::insert(state.history));
+        writes
     }
 
     fn due(&self, homes: &[Home], now: Timestamp, limit: i64) -> Option<Sql> {

@@ -4,6 +4,7 @@
 //!
 //! - `handler`: from messages and timers to transitions.
 //! - `state`: the sagas of one batch.
+//! - `history`: what happened to them, and why.
 //! - `store`: how they are read and written.
 //! - `observe`: what is logged and counted of a transition.
 //! - `options`: flags of this service alone.
@@ -11,6 +12,7 @@
 
 mod api;
 mod handler;
+mod history;
 mod observe;
 mod options;
 mod state;
@@ -54,6 +56,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let purges = store::purges(
+        args.common.retention.retention(),
+        args.saga.history_retention(),
+    );
     let streams = args.event_streams.limits();
     service::run(
         "orchestrator",
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
                 handler: Orchestrator::new(rules),
                 routes: api::routes(pool, streams),
                 gauges: store::GAUGES.to_vec(),
+                purges,
             })
         },
     )

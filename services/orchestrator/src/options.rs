@@ -73,6 +73,16 @@ pub(crate) struct SagaArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_000)
     )]
     max_checkouts_per_cart: u32,
+
+    /// How long the history of sagas is kept, in hours; 0: for ever.
+    #[arg(
+        long,
+        env = "HISTORY_RETENTION_HOURS",
+        value_name = "HOURS",
+        default_value_t = 720,
+        value_parser = clap::value_parser!(u32).range(0..=876_000)
+    )]
+    history_retention_hours: u32,
 }
 
 /// Flags that contradict each other.
@@ -86,6 +96,11 @@ pub(crate) struct FirstWaitExceedsLongest {
 }
 
 impl SagaArgs {
+    /// How long the history is kept; `None`: for ever.
+    pub(crate) fn history_retention(&self) -> Option<Duration> {
+        service::hours(self.history_retention_hours)
+    }
+
     /// The rules that sagas are run with.
     pub(crate) fn rules(&self) -> Result<Rules, FirstWaitExceedsLongest> {
         if let (Some(first), Some(max)) = (self.reply_wait_first_ms, self.reply_wait_max_ms)

@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use runtime::Home;
 use service::Rows;
 
+use crate::history::Entry;
+
 /// What a batch has read and changes.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -18,6 +20,8 @@ pub(crate) struct State {
     /// The carts of the checkouts that this batch asks for, as far as they are
     /// known.
     pub(crate) owners: BTreeMap<CheckoutId, CartId>,
+    /// What happened to them.
+    pub(crate) history: Vec<Entry>,
     /// How often each outcome occurred, by its labels.
     pub(crate) tally: BTreeMap<(&'static str, &'static str), u64>,
 }

@@ -1,13 +1,16 @@
 //! How sagas are read and written: every statement for a whole batch.
 
+use std::time::Duration;
+
 use contracts::ids::{CartId, CheckoutId, GenericUuid};
 use flow::{Cart, Progress, Saga};
 use jiff::Timestamp;
 use runtime::{Home, Sql};
-use service::{GaugeQuery, Rows};
+use service::{GaugeQuery, Purge, Rows};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use crate::history;
 use crate::state::{Beginning, Row, State};
 
 const LOCK: &str = "
@@ -15,22 +18,27 @@ SELECT cart_id, cart, progress, wake_at
 FROM sagas WHERE cart_id = ANY($1::uuid[]) ORDER BY cart_id FOR UPDATE";
 
 const INSERT: &str = "
-INSERT INTO sagas (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at)
-SELECT * FROM unnest(
-    $1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::text[], $7::timestamptz[])";
+INSERT INTO sagas (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at,
+    ended_at)
+SELECT u.*, CASE WHEN u.wake_at IS NULL THEN now() END
+FROM unnest(
+    $1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::text[], $7::timestamptz[])
+  AS u (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at)";
 
 /// A failed cart is checked out again: a new attempt in the same row.
 const BEGIN_AGAIN: &str = "
 UPDATE sagas s
 SET cart = u.cart, progress = u.progress, home_topic = u.home_topic,
-    home_partition = u.home_partition, traceparent = u.traceparent, wake_at = u.wake_at
+    home_partition = u.home_partition, traceparent = u.traceparent, wake_at = u.wake_at,
+    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
 FROM unnest(
     $1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::text[], $7::timestamptz[])
   AS u (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at)
 WHERE s.cart_id = u.cart_id";
 
 const UPDATE: &str = "
-UPDATE sagas s SET progress = u.progress, wake_at = u.wake_at
+UPDATE sagas s SET progress = u.progress, wake_at = u.wake_at,
+    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
 FROM unnest($1::uuid[], $2::json[], $3::timestamptz[]) AS u (cart_id, progress, wake_at)
 WHERE s.cart_id = u.cart_id";
 
@@ -55,10 +63,44 @@ CROSS JOIN LATERAL (
 ORDER BY s.wake_at LIMIT $4";
 
 /// Every statement of the message loop.
-pub(crate) const STATEMENTS: &[&str] = &[LOCK, OWNERS, INSERT, BEGIN_AGAIN, UPDATE, DUE];
+pub(crate) const STATEMENTS: &[&str] = &[
+    LOCK,
+    OWNERS,
+    INSERT,
+    BEGIN_AGAIN,
+    UPDATE,
+    DUE,
+    history::INSERT,
+];
 
 /// One saga, for the API.
 pub(crate) const READ_ONE: &str = "SELECT cart_id, cart, progress FROM sagas WHERE cart_id = $1";
+
+const PURGE_SAGAS: &str = "
+DELETE FROM sagas WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM sagas WHERE ended_at < $1 AND state IN ('COMPLETED', 'FAILED')
+    LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
+const PURGE_HISTORY: &str = "
+DELETE FROM saga_transitions WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM saga_transitions WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
+/// What is removed after a time. Sagas that an operator abandoned stay: somebody has
+/// still to settle them.
+pub(crate) fn purges(sagas: Option<Duration>, history: Option<Duration>) -> Vec<Purge> {
+    vec![
+        Purge {
+            table: "sagas",
+            sql: PURGE_SAGAS,
+            keep: sagas,
+        },
+        Purge {
+            table: "saga_transitions",
+            sql: PURGE_HISTORY,
+            keep: history,
+        },
+    ]
+}
 
 /// What operators watch. Sagas that have ended have no wake-up and are not counted:
 /// they are too many.

@@ -32,15 +32,17 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let keep = args.common.retention.retention();
     service::run(
         "order",
         args.common,
         schema::migrations::runner(),
-        |pool| async move {
+        move |pool| async move {
             Ok(App {
                 handler: handler::Orders,
                 routes: api::routes(pool),
                 gauges: store::GAUGES.to_vec(),
+                purges: vec![store::purge(keep)],
             })
         },
     )

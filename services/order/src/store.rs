@@ -1,10 +1,12 @@
 //! How the rows are read and written: every statement for a whole batch.
 
+use std::time::Duration;
+
 use contracts::ids::{self, CartId, CheckoutId, CommandId, GenericUuid};
 use contracts::messages::{CancelReason, OrderRejectReason};
 use jiff::Timestamp;
 use runtime::Sql;
-use service::{GaugeQuery, column};
+use service::{GaugeQuery, Purge, column};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -42,6 +44,29 @@ SELECT * FROM unnest(
 const INSERT_ITEMS: &str = "
 INSERT INTO order_items (order_id, line, product_id, quantity, unit_price)
 SELECT * FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::int4[], $5::int8[])";
+
+/// Refused and cancelled orders. What is recorded stays.
+const PURGE: &str = "
+WITH gone AS (
+    DELETE FROM orders WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM orders
+        WHERE (state = 'REJECTED' AND answered_at < $1)
+           OR (state = 'CANCELLED' AND cancelled_at < $1)
+        LIMIT $2 FOR UPDATE SKIP LOCKED))
+    RETURNING order_id
+), items AS (
+    DELETE FROM order_items i USING gone WHERE i.order_id = gone.order_id
+)
+SELECT FROM gone";
+
+/// What is removed after a time.
+pub(crate) fn purge(keep: Option<Duration>) -> Purge {
+    Purge {
+        table: "orders",
+        sql: PURGE,
+        keep,
+    }
+}
 
 /// Every statement of the message loop.
 pub(crate) const STATEMENTS: &[&str] = &[

@@ -22,3 +22,4 @@ mod store;
 pub use calls::describe as describe_metrics;
 pub use handler::{Answer, Call, Outcome, Payments, Request, Rows};
 pub use retry::Retry;
+pub use store::purge;

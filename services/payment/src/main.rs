@@ -57,16 +57,18 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let keep = args.common.retention.retention();
     service::run(
         "payment",
         args.common,
         migrations::migrations::runner(),
-        |pool| async move {
+        move |pool| async move {
             payment::describe_metrics();
             Ok(App {
                 handler,
                 routes: payment::api::routes(pool),
                 gauges: gauges(),
+                purges: vec![payment::purge(keep)],
             })
         },
     )

@@ -1,17 +1,36 @@
 //! The SQL of the payment service: one statement each to lock, insert and update
 //! the rows of a batch, and one to find the timers that are due.
 
+use std::time::Duration;
+
 use contracts::Topic;
 use contracts::ids::{GenericUuid, TypedUuid};
 use contracts::messages::DeclineReason;
 use jiff::Timestamp;
 use newtype_uuid::TypedUuidKind;
 use runtime::{Home, Sql};
+use service::Purge;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use uuid::Uuid;
 
 use crate::authorization::{Authorization, State};
+
+/// Ended authorizations. What is held stays.
+const PURGE: &str = "
+DELETE FROM authorizations WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM authorizations
+    WHERE (state = 'DECLINED' AND declined_at < $1) OR (state = 'VOIDED' AND voided_at < $1)
+    LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
+/// What is removed after a time.
+pub fn purge(keep: Option<Duration>) -> Purge {
+    Purge {
+        table: "authorizations",
+        sql: PURGE,
+        keep,
+    }
+}
 
 /// The rows of a batch, locked in the order of their ids.
 pub(crate) const LOCK: &str = "\

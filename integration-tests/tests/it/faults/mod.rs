@@ -9,5 +9,6 @@ mod kafka;
 mod postgres;
 mod records;
 mod registry;
+mod stuck;
 mod topics;
 mod transactions;

@@ -314,6 +314,7 @@ fn stock_is_conserved_whatever_comes_in_whatever_order() {
 fn a_batch_reads_what_it_may_touch_and_nothing_odd() {
     let inventory = Inventory::default();
     let input = |body| Input {
+        offset: None,
         home: HOME,
         now: Timestamp::UNIX_EPOCH,
         trace: TraceContext::new_root(),

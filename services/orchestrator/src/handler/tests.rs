@@ -75,6 +75,7 @@ fn input(body: Body<Infallible>) -> Input<Infallible> {
     };
     let partition = 3;
     Input {
+        offset: None,
         home: Home { topic, partition },
         now: now(),
         trace: TraceContext::new_root(),

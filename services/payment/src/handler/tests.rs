@@ -113,6 +113,7 @@ impl Story {
 
     fn input(&mut self, body: Body<Answer>) -> Result<(), Poison> {
         let input = Input {
+            offset: None,
             home: Home {
                 topic: Topic::PaymentsCommands,
                 partition: self.partition,

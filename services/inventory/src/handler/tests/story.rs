@@ -75,6 +75,7 @@ impl Story {
 
     pub(super) fn input(&mut self, body: Body<Infallible>) -> Result<Vec<Message>, Poison> {
         let input = Input {
+            offset: None,
             home: HOME,
             now: self.now,
             trace: TraceContext::new_root(),

@@ -49,6 +49,7 @@ impl Story {
 
     pub(super) fn input(&mut self, message: Message) -> Result<Vec<Message>, Poison> {
         let input = Input {
+            offset: None,
             home: Home {
                 topic: Topic::OrderingCommands,
                 partition: 0,

@@ -50,6 +50,7 @@ fn statements_have_a_parameter_for_each_placeholder() {
 fn the_rows_of_a_batch_are_read_once_each_in_order() {
     let payments = Story::new().payments;
     let input = |body| Input {
+        offset: None,
         home: Home {
             topic: Topic::PaymentsCommands,
             partition: 0,

@@ -1,0 +1,149 @@
+//! What has ended long ago is removed, what is held is not, and repeats that come
+//! later than that hurt nobody.
+
+use contracts::messages::FailureReason;
+use integration_tests::carts::{again, cart};
+use integration_tests::load::Load;
+use integration_tests::{Holdings, Options, Outcome, PATIENCE, System, product};
+use tokio::time::{Duration, Instant, sleep};
+
+/// Often, and few rows at a time: several transactions for each table.
+const EAGER: &[(&str, &str, &str)] = &[
+    ("orchestrator", "PURGE_INTERVAL_SECONDS", "1"),
+    ("orchestrator", "PURGE_BATCH_ROWS", "3"),
+    ("inventory", "PURGE_INTERVAL_SECONDS", "1"),
+    ("inventory", "PURGE_BATCH_ROWS", "3"),
+    ("payment", "PURGE_INTERVAL_SECONDS", "1"),
+    ("payment", "PURGE_BATCH_ROWS", "3"),
+    ("order", "PURGE_INTERVAL_SECONDS", "1"),
+    ("order", "PURGE_BATCH_ROWS", "3"),
+];
+
+/// Every time of these tables, forty days ago.
+const AGED: &[(&str, &str)] = &[
+    (
+        "orchestrator",
+        "UPDATE sagas SET ended_at = ended_at - interval '40 days'",
+    ),
+    (
+        "orchestrator",
+        "UPDATE saga_transitions SET at = at - interval '40 days'",
+    ),
+    (
+        "inventory",
+        "UPDATE reservations SET answered_at = answered_at - interval '40 days', \
+         released_at = released_at - interval '40 days'",
+    ),
+    (
+        "payment",
+        "UPDATE authorizations SET declined_at = declined_at - interval '40 days', \
+         voided_at = voided_at - interval '40 days'",
+    ),
+    (
+        "order",
+        "UPDATE orders SET answered_at = answered_at - interval '40 days', \
+         cancelled_at = cancelled_at - interval '40 days'",
+    ),
+];
+
+async fn count(system: &System, service: &str, from: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {from}");
+    system.query(service, &sql, &[]).await[0].get(0)
+}
+
+async fn until_none(system: &System, service: &str, from: &str) {
+    let begin = Instant::now();
+    while count(system, service, from).await > 0 {
+        assert!(begin.elapsed() < PATIENCE, "{service} still has {from}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_long_ago_is_removed_and_what_is_held_stays() {
+    let system = System::start(
+        "retention",
+        Options {
+            environment: EAGER,
+            ..Options::default()
+        },
+    )
+    .await;
+    let sku = product();
+    system.set_stock(&sku, 10).await;
+    let ordered = cart(&sku, 1, 700);
+    let failed = cart(&sku, 1, 1051);
+    system.publish_all(&[&ordered, &failed]).await;
+    let mut carts = system.load(Load::new(60, 60.0)).await;
+    carts.extend([ordered.clone(), failed.clone()]);
+    system.assert_settled(&carts).await;
+    let held = count(&system, "order", "orders WHERE state = 'RECORDED'").await;
+    assert!(held > 20, "{held}");
+    for from in ["sagas", "saga_transitions"] {
+        assert!(
+            count(&system, "orchestrator", from).await > 50,
+            "young rows stay: {from}"
+        );
+    }
+
+    for (service, sql) in AGED {
+        system
+            .query(service, &format!("{sql} RETURNING 1"), &[])
+            .await;
+    }
+    until_none(&system, "orchestrator", "sagas").await;
+    until_none(&system, "orchestrator", "saga_transitions").await;
+    until_none(
+        &system,
+        "inventory",
+        "reservations WHERE state <> 'RESERVED'",
+    )
+    .await;
+    until_none(
+        &system,
+        "payment",
+        "authorizations WHERE state <> 'AUTHORIZED'",
+    )
+    .await;
+    until_none(&system, "order", "orders WHERE state <> 'RECORDED'").await;
+    // Once around again: what stays, stays.
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(count(&system, "inventory", "reservations").await, held);
+    assert_eq!(
+        count(
+            &system,
+            "inventory",
+            "(SELECT DISTINCT checkout_id FROM reservation_items) i"
+        )
+        .await,
+        held,
+        "items go with their reservation"
+    );
+    assert_eq!(count(&system, "payment", "authorizations").await, held);
+    assert_eq!(count(&system, "order", "orders").await, held);
+    let metrics = system.get_text("orchestrator", "/metrics").await;
+    assert!(
+        metrics.contains(r#"service_rows_purged_total{"#) && metrics.contains(r#"table="sagas""#),
+        "{metrics}"
+    );
+
+    // The cart was ordered; the saga that knew it is gone. The order service's unique
+    // key is the last fence: the new attempt is undone, the order stands.
+    let stock = system.stock(&sku).await;
+    let late = again(&ordered);
+    system.publish(&late).await;
+    let Outcome::Failed(refused) = system.outcome(&late).await else {
+        panic!("a second order of one cart");
+    };
+    assert_eq!(refused.reason, FailureReason::OrderRejected);
+    assert_eq!(system.stock(&sku).await, stock, "nothing more is held");
+    assert_eq!(
+        system.holdings(&ordered).await,
+        Holdings::new(Some("RESERVED"), Some("AUTHORIZED"), Some("RECORDED"))
+    );
+    // A cart that failed fails once more: nothing is held for it.
+    let late = again(&failed);
+    system.publish(&late).await;
+    assert!(matches!(system.outcome(&late).await, Outcome::Failed(_)));
+    assert_eq!(system.stock(&sku).await, stock);
+}
