@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::ids::{CheckoutId, GenericUuid};
+use audit::DeadLetter;
+use contracts::ids::GenericUuid;
 use contracts::messages::{
     CartCheckedOut, CheckoutFailed, CheckoutRejected, OrderCreated, SagaState, SetStock,
 };
@@ -23,7 +24,7 @@ use uuid::Uuid;
 use crate::world::{self, Parts};
 use crate::{PATIENCE, Proxy, Recorder, Seen, carts};
 
-/// Pause between two looks at whether the system is at rest.
+/// Pause between two tries to publish.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The services, by name.
@@ -793,45 +794,45 @@ impl System {
         }
     }
 
-    /// Waits until every checkout of these has an outcome and everything adds up
-    /// and is at rest; fails with what does not.
+    /// Waits until every checkout has an outcome and everything adds up and is
+    /// at rest; fails with what does not.
     pub async fn assert_settled(&self, carts: &[CartCheckedOut]) {
-        let mut open: BTreeSet<_> = carts
-            .iter()
-            .map(|cart| contracts::ids::checkout_id(cart.event_id))
-            .collect();
-        self.recorder
-            .wait_for("an outcome of every cart", |seen| {
-                for seen in seen {
-                    if let Some(checkout) = seen.message.as_ref().and_then(ended) {
-                        open.remove(&checkout);
-                    }
-                }
-                open.is_empty().then_some(())
-            })
-            .await;
-        let begin = Instant::now();
-        loop {
-            let violations = stack::audit::audit(&self.installation)
-                .await
-                .expect("an audit");
-            if violations.is_empty() {
-                return;
-            }
-            assert!(
-                begin.elapsed() < PATIENCE,
-                "not at rest, or lost, or doubled: {violations:#?}"
-            );
-            sleep(LOOK_AGAIN).await;
-        }
+        self.assert_settled_but(carts, |_| false).await;
     }
 
-    /// Fails unless stock, money and orders balance over the four databases.
-    pub async fn assert_balanced(&self) {
-        let violations = stack::audit::audit(&self.installation)
+    /// The same, but for dead letters that the test itself has caused.
+    pub async fn assert_settled_but(
+        &self,
+        carts: &[CartCheckedOut],
+        expected: impl Fn(&DeadLetter) -> bool + Send + Sync + 'static,
+    ) {
+        let report = self.settle(expected).await;
+        assert!(
+            report.violations.is_empty(),
+            "not at rest, or lost, or doubled: {report}"
+        );
+        let checkouts: BTreeSet<_> = carts.iter().map(|cart| cart.event_id).collect();
+        assert!(
+            report.carts >= checkouts.len() as u64,
+            "{} carts were published, and only these are on the topic: {report}",
+            checkouts.len()
+        );
+    }
+
+    /// Waits until everything is at rest, and reports what was found then, or
+    /// when patience ends.
+    pub async fn settle(
+        &self,
+        expected: impl Fn(&DeadLetter) -> bool + Send + Sync + 'static,
+    ) -> audit::Report {
+        let options = audit::Options {
+            expected: Some(Arc::new(expected)),
+            ..audit::Options::default()
+        };
+        let target = self.installation.audit_target();
+        audit::settle(&target, &options, PATIENCE)
             .await
-            .expect("an audit");
-        assert!(violations.is_empty(), "{violations:#?}");
+            .unwrap_or_else(|error| panic!("no audit: {error}"))
     }
 }
 
@@ -854,16 +855,6 @@ fn running<'a>(instances: &'a [Arc<ServiceInstance>], name: &str) -> &'a Service
         .iter()
         .find(|instance| instance.service.name() == name && instance.process.pid().is_some())
         .unwrap_or_else(|| panic!("{name} does not run"))
-}
-
-/// The checkout that a message on a public topic ends.
-fn ended(message: &Message) -> Option<CheckoutId> {
-    match message {
-        Message::OrderCreated(order) => Some(order.checkout_id),
-        Message::CheckoutFailed(failed) => Some(failed.checkout_id),
-        Message::CheckoutRejected(rejected) => Some(rejected.checkout_id),
-        _ => None,
-    }
 }
 
 fn outcome_of(seen: &Seen, cart: &CartCheckedOut) -> Option<Outcome> {

@@ -61,5 +61,5 @@ async fn an_order_keeps_its_stock_when_the_promise_is_over() {
         system.holdings(&cart).await,
         Holdings::new(Some("RESERVED"), Some("AUTHORIZED"), Some("RECORDED"))
     );
-    system.assert_balanced().await;
+    system.assert_settled(&[]).await;
 }

@@ -5,6 +5,7 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "one binary of tests")]
 
+mod audit;
 mod bad_input;
 mod checkout;
 mod compose;

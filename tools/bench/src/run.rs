@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use rand::RngExt;
@@ -19,6 +20,9 @@ use crate::usage::{Reading, Usage};
 
 /// Carts in flight while the machine warms up: a cold broker is half as fast.
 const WARM_UP_IN_FLIGHT: u32 = 256;
+
+/// From the last outcome until everything is at rest.
+const AT_REST_LIMIT: Duration = Duration::from_secs(60);
 
 /// Measures; `true` when nothing was violated. What has to be stopped is in
 /// `slot`.
@@ -94,7 +98,7 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
     for side in &sides {
         let task = progress.task(format!("audit, {}", side.name));
         task.update("reading topics and databases");
-        let violations = stack::audit(&side.installation).await?;
+        let violations = side.installation.audit(AT_REST_LIMIT).await?.violations;
         task.done(format!("{} violations", violations.len()));
         for run in &mut report.runs {
             if run.variant == side.name {

@@ -6,7 +6,9 @@ use checkoutctl::{Cluster, stock::Stock, topics};
 use clap::{Parser, Subcommand};
 use contracts::{RegistryConfig, TopicNames};
 
-/// Prepares Kafka and the schema registry for the checkout, and seeds stock.
+use crate::audit_args::AuditArgs;
+
+/// Prepares Kafka and the schema registry for the checkout, seeds stock and audits.
 ///
 /// Every command can be repeated: what is already as it should be is left alone.
 #[derive(Parser, Debug)]
@@ -17,6 +19,7 @@ use contracts::{RegistryConfig, TopicNames};
   checkoutctl schemas apply --schema-registry-url http://localhost:8081
   checkoutctl schemas check && echo ready
   checkoutctl stock set TEA-1=40 CUP-2=12
+  checkoutctl audit --json
 
 Addresses can also be given by the environment, as --help of each command shows."
 )]
@@ -64,6 +67,14 @@ pub(crate) enum Command {
     /// The stock on hand.
     #[command(subcommand)]
     Stock(StockCommand),
+    /// Does everything add up? Compares topics and databases; changes nothing.
+    ///
+    /// Exit status 0: it does; 1: there are violations; 2: it could not be found
+    /// out. Can be used while the system works.
+    #[command(after_help = "Examples:
+  set -a; . .stack/stack.env; set +a; checkoutctl audit
+  checkoutctl audit --since 24h --grace-seconds 300 --json")]
+    Audit(Box<AuditArgs>),
 }
 
 #[derive(Subcommand, Debug)]

@@ -1,10 +1,12 @@
-//! `checkoutctl`: prepares Kafka and the schema registry for the checkout.
+//! `checkoutctl`: prepares Kafka and the schema registry for the checkout, and
+//! audits it.
 #![allow(
     clippy::print_stdout,
     reason = "results of a command go to standard output"
 )]
 
 mod args;
+mod audit_args;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let names = args.names.names();
     match args.command {
+        Command::Audit(args) => Ok(audit_args::audit(&args, names).await),
         Command::Topics(TopicsCommand::Apply {
             kafka,
             options,

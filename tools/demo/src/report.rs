@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use audit::Violation;
 use serde_json::{Value, json};
-use stack::audit::Violation;
 use stack::{Addresses, Service, State};
 
 use crate::carts::{Ending, Kind};
@@ -127,24 +127,21 @@ pub(crate) fn print_violations(violations: &[Violation], output: Output) {
         output.line(
             "Everything adds up: each checkout has one outcome; each OrderCreated has its order, \
              its authorization and its reservation; nothing is held without an order; stock \
-             reserved is the sum of live reservations.",
+             reserved is the sum of live reservations; every record is handled.",
         );
         return;
     }
     output.line(format!("{} VIOLATIONS", violations.len()));
-    let mut by_rule = BTreeMap::<&str, Vec<&str>>::new();
+    let mut by_rule = BTreeMap::<_, Vec<&Violation>>::new();
     for violation in violations {
-        by_rule
-            .entry(violation.rule)
-            .or_default()
-            .push(&violation.detail);
+        by_rule.entry(violation.rule).or_default().push(violation);
     }
-    for (rule, details) in by_rule {
-        output.line(format!("{} of: {rule}", details.len()));
-        for detail in details.iter().take(SHOWN_OF_A_RULE) {
-            output.line(format!("  {detail}"));
+    for (rule, found) in by_rule {
+        output.line(format!("{} times not so: {}", found.len(), rule.sentence));
+        for violation in found.iter().take(SHOWN_OF_A_RULE) {
+            output.line(format!("  {violation}"));
         }
-        if details.len() > SHOWN_OF_A_RULE {
+        if found.len() > SHOWN_OF_A_RULE {
             output.line("  ...");
         }
     }

@@ -65,14 +65,6 @@ pub enum Error {
         /// PostgreSQL's error.
         cause: tokio_postgres::Error,
     },
-    /// A request to Kafka failed.
-    #[error("{doing}: {cause}")]
-    Kafka {
-        /// What was being done, naming the topic.
-        doing: String,
-        /// librdkafka's error.
-        cause: rdkafka::error::KafkaError,
-    },
     /// Topics or schemas could not be applied.
     #[error("{doing}: {cause:#}")]
     Deploy {
@@ -81,6 +73,9 @@ pub enum Error {
         /// The cause, with its own causes.
         cause: anyhow::Error,
     },
+    /// Topics or databases could not be read.
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
     /// The request itself makes no sense here; the text says why.
     #[error("{0}")]
     Invalid(String),
@@ -91,14 +86,6 @@ impl Error {
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
         move |cause| Self::Io { doing, cause }
-    }
-
-    /// For `map_err`: wraps an error of Kafka with what was being done.
-    pub(crate) fn kafka(
-        doing: impl Into<String>,
-    ) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
-        let doing = doing.into();
-        move |cause| Self::Kafka { doing, cause }
     }
 
     /// For `map_err`: wraps an error of PostgreSQL with what was being done.

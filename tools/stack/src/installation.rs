@@ -2,6 +2,7 @@
 //! database for each service. Several live side by side on the same parts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use checkoutctl::{schemas, topics};
 use contracts::{RegistryConfig, TopicNames};
@@ -42,6 +43,33 @@ impl Installation {
     /// The URL of a service's database.
     pub fn database_url(&self, service: Service) -> &str {
         self.databases.get(&service).map_or("", String::as_str)
+    }
+
+    /// Where an audit of it has to look.
+    pub fn audit_target(&self) -> audit::Target {
+        let database = |service| {
+            let url = self.databases.get(&service)?;
+            Some(audit::Database::at(url))
+        };
+        audit::Target {
+            kafka: audit::Kafka::at(&self.bootstrap_servers),
+            registry: self.registry(),
+            topics: self.topics(),
+            orchestrator: database(Service::Orchestrator),
+            inventory: database(Service::Inventory),
+            payment: database(Service::Payment),
+            order: database(Service::Order),
+        }
+    }
+
+    /// Waits until everything adds up and is at rest; reports what does not after
+    /// `limit`.
+    ///
+    /// # Errors
+    /// When Kafka, the registry or a database cannot be read.
+    pub async fn audit(&self, limit: Duration) -> Result<audit::Report> {
+        let options = audit::Options::default();
+        Ok(audit::settle(&self.audit_target(), &options, limit).await?)
     }
 
     /// Connects to a service's database, as the service does.

@@ -21,7 +21,6 @@
 //! however it ends.
 
 mod addresses;
-pub mod audit;
 mod binaries;
 mod command;
 mod compose;
@@ -50,7 +49,6 @@ mod state;
 mod wait;
 
 pub use addresses::Addresses;
-pub use audit::audit;
 pub use binaries::{Binaries, binaries, workspace};
 pub use error::{Error, LogTail, Result};
 pub use guard::{Guard, Process, ProcessSpec, ProcessState, Stopping, User, serve as guard};

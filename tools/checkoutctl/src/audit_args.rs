@@ -1,0 +1,251 @@
+//! `checkoutctl audit`: its flags, and how it is done.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use audit::{Database, Kafka, Options, Target};
+use contracts::TopicNames;
+use jiff::{Span, SpanRelativeTo, Timestamp};
+
+use crate::args::{KafkaArgs, RegistryArgs};
+
+/// Exit status when something does not add up.
+const VIOLATIONS: u8 = 1;
+/// Exit status when it could not be found out.
+const COULD_NOT_LOOK: u8 = 2;
+/// What takes no longer than this needs no word about it; and between two words.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    #[command(flatten)]
+    databases: DatabasesArgs,
+
+    /// A checkout without an outcome that is younger is in flight, and no
+    /// violation; in seconds. With 0 every open checkout is one.
+    #[arg(
+        long,
+        env = "AUDIT_GRACE_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    grace_seconds: u64,
+
+    /// What does not add up is looked at again after this pause, in
+    /// milliseconds, since topics and databases are read at different instants.
+    #[arg(
+        long,
+        env = "AUDIT_SECOND_LOOK_MS",
+        value_name = "MS",
+        default_value_t = 2_000,
+        value_parser = clap::value_parser!(u64).range(0..=600_000)
+    )]
+    second_look_ms: u64,
+
+    /// Judge carts published since then only: a time such as
+    /// 2026-01-31T12:00:00Z, or how long ago, such as 90m or 14d. Default: all
+    /// that the topics still hold.
+    #[arg(long, env = "AUDIT_SINCE", value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+
+    /// Limit of one statement on a database, and of waiting for Kafka, in
+    /// seconds. A statement reads a whole table.
+    #[arg(
+        long,
+        env = "AUDIT_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    timeout_seconds: u64,
+
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The databases of the four services; any user who may read them will do. The
+/// rules about one without a URL are not applied.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Databases")]
+struct DatabasesArgs {
+    /// Database of the orchestrator, postgresql://user:password@host:port/name.
+    #[arg(
+        long,
+        env = "ORCHESTRATOR_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    orchestrator_database_url: Option<String>,
+
+    /// Database of the inventory service.
+    #[arg(
+        long,
+        env = "INVENTORY_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    inventory_database_url: Option<String>,
+
+    /// Database of the payment service.
+    #[arg(
+        long,
+        env = "PAYMENT_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    payment_database_url: Option<String>,
+
+    /// Database of the order service.
+    #[arg(
+        long,
+        env = "ORDER_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    order_database_url: Option<String>,
+
+    /// PEM file of the certificate authorities trusted for the databases.
+    /// Default: those of the web.
+    #[arg(long, env = "DATABASE_TLS_CA_FILE", value_name = "FILE")]
+    database_tls_ca_file: Option<PathBuf>,
+}
+
+impl AuditArgs {
+    fn target(&self, names: TopicNames) -> Target {
+        let cluster = self.kafka.cluster();
+        let databases = &self.databases;
+        let database = |url: &Option<String>| {
+            let url = url.clone().filter(|url| !url.is_empty())?;
+            let tls_ca_file = databases.database_tls_ca_file.clone();
+            Some(Database { url, tls_ca_file })
+        };
+        Target {
+            kafka: Kafka {
+                bootstrap_servers: cluster.bootstrap_servers,
+                properties: cluster.properties,
+                timeout: Duration::from_secs(self.timeout_seconds.min(60)),
+            },
+            registry: self.registry.config(),
+            topics: names,
+            orchestrator: database(&databases.orchestrator_database_url),
+            inventory: database(&databases.inventory_database_url),
+            payment: database(&databases.payment_database_url),
+            order: database(&databases.order_database_url),
+        }
+    }
+}
+
+/// A time, or how long ago.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let now = Timestamp::now();
+    let time = text.parse::<Timestamp>().or_else(|_| {
+        let ago: Span = text.parse()?;
+        now.checked_sub(ago.to_duration(SpanRelativeTo::days_are_24_hours())?)
+    });
+    match time {
+        Ok(time) if time <= now => Ok(time),
+        Ok(time) => Err(format!("{time} is still to come")),
+        Err(_) => Err("a time is 2026-01-31T12:00:00Z, or 90m or 14d for so long ago".to_owned()),
+    }
+}
+
+/// Audits and prints what was found.
+pub(crate) async fn audit(args: &AuditArgs, names: TopicNames) -> ExitCode {
+    let telling = Arc::new(Telling::new());
+    let options = Options {
+        grace: Duration::from_secs(args.grace_seconds),
+        second_look: Some(Duration::from_millis(args.second_look_ms)),
+        since: args.since,
+        statement_limit: Duration::from_secs(args.timeout_seconds),
+        expected: None,
+        tell: Some(Arc::new({
+            let telling = Arc::clone(&telling);
+            move |text: &str| telling.tell(text)
+        })),
+    };
+    let found = audit::run(&args.target(names), &options).await;
+    telling.clear();
+    let report = match found {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("checkoutctl audit: could not look: {error}");
+            return ExitCode::from(COULD_NOT_LOOK);
+        }
+    };
+    match args.json {
+        true => println!("{}", report.json()),
+        false => print!("{report}"),
+    }
+    match report.violations.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(VIOLATIONS),
+    }
+}
+
+/// Says on standard error what is being read: one line that changes on a
+/// terminal, else a line now and then.
+struct Telling {
+    last: Mutex<Instant>,
+    is_terminal: bool,
+}
+
+impl Telling {
+    fn new() -> Self {
+        Self {
+            last: Mutex::new(Instant::now()),
+            is_terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn tell(&self, text: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < TELL_AFTER {
+            return;
+        }
+        *last = Instant::now();
+        match self.is_terminal {
+            true => eprint!("\r\x1b[2K{text}"),
+            false => eprintln!("{text}"),
+        }
+        // Nothing is lost where nobody reads it.
+        let _ = std::io::stderr().flush();
+    }
+
+    fn clear(&self) {
+        if self.is_terminal {
+            eprint!("\r\x1b[2K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_absolute_or_so_long_ago() {
+        let absolute = since("2026-01-31T12:00:00Z").unwrap();
+        assert_eq!(absolute.to_string(), "2026-01-31T12:00:00Z");
+        let minutes = |text| {
+            Timestamp::now()
+                .duration_since(since(text).unwrap())
+                .as_mins()
+        };
+        assert_eq!(minutes("90m"), 90);
+        assert_eq!(minutes("14d"), 14 * 24 * 60);
+        for bad in ["yesterday", "", "-5m", "9999-01-01T00:00:00Z"] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
+    }
+}
