@@ -30,12 +30,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The services, by name.
 pub const SERVICES: &[&str] = &["orchestrator", "inventory", "payment", "order"];
 
-/// An orchestrator that does not wait long for its participants.
+/// An orchestrator that does not wait long for its participants, and gives up
+/// when they are silent rather than hold their commands back.
 pub const IMPATIENT: &[(&str, &str, &str)] = &[
     ("orchestrator", "REPLY_WAIT_FIRST_MS", "200"),
     ("orchestrator", "REPLY_WAIT_MAX_MS", "400"),
     ("orchestrator", "REPLY_TRIES", "3"),
     ("orchestrator", "STUCK_AFTER_TRIES", "2"),
+    ("orchestrator", "BRAKE", "off"),
 ];
 
 /// How an installation of a test differs from the usual one.

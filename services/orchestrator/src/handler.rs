@@ -5,15 +5,17 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use contracts::ids::{CartId, GenericUuid};
 use contracts::{Message, Poison, RecordType, Topic};
-use flow::{Brakes, Rules, next};
+use flow::{Rules, next};
 use jiff::Timestamp;
 use runtime::{Body, Handler, Home, Input, Outbox, Sql};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::brake::Brake;
 use crate::history::{self, Entry};
 use crate::state::{Beginning, Cause, State};
 use crate::{observe, store};
@@ -22,11 +24,12 @@ use crate::{observe, store};
 #[derive(Debug)]
 pub(crate) struct Orchestrator {
     rules: Rules,
+    brake: Arc<Brake>,
 }
 
 impl Orchestrator {
-    pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules }
+    pub(crate) fn new(rules: Rules, brake: Arc<Brake>) -> Self {
+        Self { rules, brake }
     }
 }
 
@@ -114,11 +117,18 @@ impl Handler for Orchestrator {
             state.claim(request)?;
         }
         let saga = state.sagas.get(&cart).map(|row| row.saga.clone());
-        let mut transition = next(saga, &happening, input.now, &self.rules, Brakes::OPEN);
+        let mut transition = next(
+            saga,
+            &happening,
+            input.now,
+            &self.rules,
+            self.brake.brakes(),
+        );
         state.count(&transition.outcome);
         observe::log(cart, &transition, &input.trace);
         state.history.extend(Entry::of(input, &transition));
         for message in transition.messages.drain(..) {
+            self.brake.sent(message.record_type());
             out.send(message);
         }
         if let Some(saga) = transition.saga {

@@ -7,10 +7,12 @@
 //! - `history`: what happened to them, and why.
 //! - `store`: how they are read and written.
 //! - `observe`: what is logged and counted of a transition.
+//! - `brake`: holds commands back from participants that do not answer.
 //! - `options`: flags of this service alone.
 //! - `api`: the status of a checkout over HTTP, and as a stream of events.
 
 mod api;
+mod brake;
 mod handler;
 mod history;
 mod observe;
@@ -19,12 +21,14 @@ mod state;
 mod store;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use service::{App, CommonArgs};
 
+use crate::brake::Brake;
 use crate::handler::Orchestrator;
-use crate::options::{EventStreamArgs, SagaArgs};
+use crate::options::{BrakeArgs, EventStreamArgs, SagaArgs};
 
 mod schema {
     refinery::embed_migrations!("migrations");
@@ -44,12 +48,14 @@ struct Args {
     #[command(flatten)]
     saga: SagaArgs,
     #[command(flatten)]
+    brake: BrakeArgs,
+    #[command(flatten)]
     event_streams: EventStreamArgs,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let rules = match args.saga.rules() {
+    let rules = match args.saga.rules().and_then(|rules| args.brake.hold(rules)) {
         Ok(rules) => rules,
         Err(error) => {
             eprintln!("orchestrator: {error}");
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         args.common.retention.retention(),
         args.saga.history_retention(),
     );
+    let brake = Arc::new(Brake::new(args.brake.limits()));
     let streams = args.event_streams.limits();
     service::run(
         "orchestrator",
@@ -67,9 +74,11 @@ fn main() -> ExitCode {
         schema::migrations::runner(),
         move |pool| async move {
             observe::describe_metrics();
+            brake::watch::describe_metrics();
+            tokio::spawn(brake::watch::watch(Arc::clone(&brake), pool.clone()));
             Ok(App {
-                handler: Orchestrator::new(rules),
-                routes: api::routes(pool, streams),
+                handler: Orchestrator::new(rules, Arc::clone(&brake)),
+                routes: api::routes(pool, streams).merge(brake::status::routes(brake)),
                 gauges: store::GAUGES.to_vec(),
                 purges,
             })
@@ -91,6 +100,8 @@ mod tests {
         for variable in [
             "REPLY_WAIT_FIRST_MS",
             "STUCK_AFTER_TRIES",
+            "CHECKOUT_LIMIT_SECONDS",
+            "BRAKE_SILENCE_MS",
             "EVENT_STREAM_MAX",
             "DATABASE_URL",
         ] {

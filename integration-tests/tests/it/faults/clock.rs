@@ -34,6 +34,8 @@ async fn a_deadline_set_by_a_clock_that_was_ahead_does_not_hold_a_saga_up() {
         ("orchestrator", "REPLY_WAIT_FIRST_MS", "8000"),
         ("orchestrator", "REPLY_WAIT_MAX_MS", "8000"),
         ("orchestrator", "REPLY_TRIES", "2"),
+        // The wait for the silent participant is to end.
+        ("orchestrator", "BRAKE", "off"),
         (
             "orchestrator",
             "FAILPOINTS",

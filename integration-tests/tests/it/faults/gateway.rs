@@ -90,6 +90,8 @@ async fn a_hold_that_succeeds_after_the_deadline_is_given_up() {
         ("orchestrator", "REPLY_WAIT_FIRST_MS", "2000"),
         ("orchestrator", "REPLY_WAIT_MAX_MS", "4000"),
         ("orchestrator", "REPLY_TRIES", "3"),
+        // It is to give up on those that are late, also when all others are done.
+        ("orchestrator", "BRAKE", "off"),
     ];
     let late = Misbehaviour::IsLateForSome(Duration::from_secs(20));
     let gateway = Gateway::start(late).await;

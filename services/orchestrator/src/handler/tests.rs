@@ -1,5 +1,7 @@
 //! Batches told without a database.
 
+use std::time::Duration;
+
 use contracts::ids::{CheckoutId, CommandId, CustomerId, EventId};
 use contracts::messages::{
     CartCheckedOut, CartItem, InventoryReserved, InventoryUnavailable, StockSet, UnavailableReason,
@@ -83,9 +85,13 @@ fn input(body: Body<Infallible>) -> Input<Infallible> {
     }
 }
 
+fn unbraked() -> Orchestrator {
+    Orchestrator::new(Rules::default(), Arc::new(Brake::new(None)))
+}
+
 /// Handles a batch on the state; what it sends, by name.
 fn batch(state: &mut State, messages: impl IntoIterator<Item = Message>) -> Vec<&'static str> {
-    let orchestrator = Orchestrator::new(Rules::default());
+    let orchestrator = unbraked();
     let mut out = Outbox::default();
     for message in messages {
         orchestrator
@@ -219,16 +225,39 @@ fn a_timer_that_fires_early_is_set_to_the_deadline() {
     state.sagas.get_mut(&cart).unwrap().wake_at = Some(now());
     let mut out = Outbox::default();
     let timer = input(Body::Timer(cart.into_untyped_uuid()));
-    Orchestrator::new(Rules::default())
-        .handle(&mut state, &timer, &mut out)
-        .unwrap();
+    unbraked().handle(&mut state, &timer, &mut out).unwrap();
     assert!(out.messages().is_empty());
     assert_eq!(state.sagas.get(&cart).unwrap().wake_at, deadline);
 }
 
+/// A process that has just started does not know how its participants are.
+#[test]
+fn a_brake_holds_the_crowd_of_a_batch_back_but_stores_its_sagas() {
+    let limits = crate::brake::controller::Limits {
+        poll: Duration::from_secs(1),
+        silence: Duration::from_secs(5),
+        max_out: 10,
+        probes_per_second: 1,
+        ramp_per_second: 30,
+    };
+    let brake = Arc::new(Brake::new(Some(limits)));
+    let orchestrator = Orchestrator::new(Rules::default(), brake);
+    let (mut state, mut out) = (State::default(), Outbox::default());
+    for n in 0..20 {
+        let request = input(Body::Message(request(n, 100 + n)));
+        orchestrator.handle(&mut state, &request, &mut out).unwrap();
+    }
+    assert_eq!(out.messages().len(), 3);
+    let held = |n: u128| {
+        let row = state.sagas.get(&id::<CartId>(n)).unwrap();
+        row.wake_at.is_some() && row.saga.progress.state.waiting().unwrap().held
+    };
+    assert_eq!((0..20).filter(|n| held(*n)).count(), 17);
+}
+
 #[test]
 fn a_batch_locks_each_cart_once_in_order() {
-    let orchestrator = Orchestrator::new(Rules::default());
+    let orchestrator = unbraked();
     let messages = [request(2, 20), reserved(1, 10), request(2, 21)];
     let mut inputs: Vec<_> = messages
         .into_iter()
@@ -248,7 +277,7 @@ fn a_batch_locks_each_cart_once_in_order() {
 
 #[test]
 fn an_event_id_stands_for_one_cart() {
-    let orchestrator = Orchestrator::new(Rules::default());
+    let orchestrator = unbraked();
     let handle = |state: &mut State, request| {
         let mut out = Outbox::default();
         let input = input(Body::Message(request));
