@@ -10,11 +10,12 @@ use contracts::messages::{
 use contracts::{Message, RecordType, Topic, ids};
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
-use integration_tests::{Holdings, IMPATIENT, Options, Outcome, Seen, System, product};
+use integration_tests::{Holdings, IMPATIENT, Options, Outcome, PATIENCE, Seen, System, product};
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 const LOAD: Load = Load {
@@ -98,9 +99,11 @@ async fn answers_that_come_after_their_deadline_are_undone() {
         for service in ["inventory", "payment", "order"] {
             let undone = undone_by(service);
             let before = count(&system, undone);
+            let begin = Instant::now();
             // Shorter than the session time-out: the commands that wait meanwhile
             // are carried out, too late.
             while count(&system, undone) < before + 3 {
+                assert!(begin.elapsed() < PATIENCE, "{service} undoes nothing");
                 system
                     .with_instance(service, 0, async |instance| {
                         instance.process.pause().expect("paused");
