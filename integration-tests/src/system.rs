@@ -727,7 +727,7 @@ impl System {
     }
 
     /// The name of a service's database, and of its user.
-    fn database(&self, name: &str) -> &str {
+    pub fn database(&self, name: &str) -> &str {
         let url = self.installation.database_url(service(name));
         url.rsplit_once('/').map_or(url, |(_, database)| database)
     }

@@ -15,6 +15,7 @@ mod expiry;
 mod faults;
 mod http;
 mod operators;
+mod plans;
 mod positions;
 mod retention;
 mod silence;
