@@ -222,7 +222,10 @@ fn a_scan_is_seen_in_a_log() {
                \t}\n2026-01-01 00:00:01 UTC [7] LOG:  checkpoint\n";
     let runs = runs(log);
     assert_eq!(runs.len(), 1);
-    assert_eq!((runs[0].database.as_str(), runs[0].text.as_str()), ("orders", "SELECT 1"));
+    assert_eq!(
+        (runs[0].database.as_str(), runs[0].text.as_str()),
+        ("orders", "SELECT 1")
+    );
     let mut found = Vec::new();
     faults(&runs[0].plan, 199.0, &mut found);
     assert_eq!(found.len(), 2, "{found:?}");
@@ -232,8 +235,9 @@ fn a_scan_is_seen_in_a_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_stay_on_indexes_however_many_checkouts_have_ended() {
-    let checkouts = std::env::var("PLANS_TEST_CHECKOUTS")
-        .map_or(CHECKOUTS, |n| n.parse().expect("PLANS_TEST_CHECKOUTS is a number"));
+    let checkouts = std::env::var("PLANS_TEST_CHECKOUTS").map_or(CHECKOUTS, |n| {
+        n.parse().expect("PLANS_TEST_CHECKOUTS is a number")
+    });
     let system = System::start(
         "plans",
         Options {
@@ -274,7 +278,11 @@ async fn statements_stay_on_indexes_however_many_checkouts_have_ended() {
         system.start_service(service).await;
     }
 
-    let (good, missing, declined) = (cart(&sku, 1, 700), cart(&sku, 500, 700), cart(&sku, 1, 1051));
+    let (good, missing, declined) = (
+        cart(&sku, 1, 700),
+        cart(&sku, 500, 700),
+        cart(&sku, 1, 1051),
+    );
     system.publish_all(&[&good, &missing, &declined]).await;
     for cart in [&good, &missing, &declined] {
         system.outcome(cart).await;

@@ -1,3 +1,4 @@
--- Ended reservations are removed after a time; they end in about the order of their rows.
-CREATE INDEX reservations_by_end ON reservations USING brin (answered_at, released_at)
-    WITH (pages_per_range = 32, autosummarize = on);
+-- What may be removed after a time, by when it ended: released and refused. Live ones
+-- stay, however old, and are not in this index.
+CREATE INDEX reservations_by_end ON reservations ((COALESCE(released_at, answered_at)))
+    WHERE state <> 'RESERVED';

@@ -25,6 +25,8 @@ CREATE TABLE saga_transitions (
 -- One cart's history. In the order of writing, so that the newest page stays hot.
 CREATE INDEX saga_transitions_by_cart ON saga_transitions (cart_id, at);
 
--- For purging: the table is written in the order of time, so a summary of its pages is
--- enough, and costs next to nothing.
-CREATE INDEX saga_transitions_by_time ON saga_transitions USING brin (at) WITH (autosummarize = on);
+-- For purging. A tree and no summary of pages (BRIN): once rows take the places of those
+-- that were removed, times do not follow the order of the pages, and a summary names
+-- nearly all of them. It grows at its right end only, and all transitions of a batch have
+-- one time, and so one entry.
+CREATE INDEX saga_transitions_by_time ON saga_transitions (at);

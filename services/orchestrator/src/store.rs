@@ -79,11 +79,12 @@ pub(crate) const READ_ONE: &str = "SELECT cart_id, cart, progress FROM sagas WHE
 const PURGE_SAGAS: &str = "
 DELETE FROM sagas WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM sagas WHERE ended_at < $1 AND state IN ('COMPLETED', 'FAILED')
-    LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 const PURGE_HISTORY: &str = "
 DELETE FROM saga_transitions WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM saga_transitions WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    SELECT ctid FROM saga_transitions WHERE at < $1
+    ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 /// What is removed after a time. Sagas that an operator abandoned stay: somebody has
 /// still to settle them.

@@ -1,4 +1,4 @@
--- Refused and cancelled orders are removed after a time; they end in about the order of
--- their rows.
-CREATE INDEX orders_by_end ON orders USING brin (answered_at, cancelled_at)
-    WITH (pages_per_range = 32, autosummarize = on);
+-- What may be removed after a time, by when it ended: cancelled and refused. Recorded
+-- orders stay, however old, and are not in this index.
+CREATE INDEX orders_by_end ON orders ((COALESCE(cancelled_at, answered_at)))
+    WHERE state <> 'RECORDED';

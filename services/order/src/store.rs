@@ -50,9 +50,8 @@ const PURGE: &str = "
 WITH gone AS (
     DELETE FROM orders WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM orders
-        WHERE (state = 'REJECTED' AND answered_at < $1)
-           OR (state = 'CANCELLED' AND cancelled_at < $1)
-        LIMIT $2 FOR UPDATE SKIP LOCKED))
+        WHERE state <> 'RECORDED' AND COALESCE(cancelled_at, answered_at) < $1
+        ORDER BY COALESCE(cancelled_at, answered_at) LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING order_id
 ), items AS (
     DELETE FROM order_items i USING gone WHERE i.order_id = gone.order_id
@@ -80,9 +79,9 @@ pub(crate) const STATEMENTS: &[&str] = &[
 /// What operators watch.
 pub(crate) const GAUGES: &[GaugeQuery] = &[GaugeQuery {
     name: "order_orders",
-    help: "Checkouts known, by state",
-    labels: &["state"],
-    sql: "SELECT state, count(*) FROM orders GROUP BY state",
+    help: "Checkouts known, as the database estimates: counting them would read them all",
+    labels: &[],
+    sql: "SELECT GREATEST(reltuples, 0)::int8 FROM pg_class WHERE oid = 'orders'::regclass",
 }];
 
 /// Locks the orders of a batch in the order of their checkouts, and looks up which carts

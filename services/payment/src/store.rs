@@ -20,8 +20,8 @@ use crate::authorization::{Authorization, State};
 const PURGE: &str = "
 DELETE FROM authorizations WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM authorizations
-    WHERE (state = 'DECLINED' AND declined_at < $1) OR (state = 'VOIDED' AND voided_at < $1)
-    LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    WHERE state IN ('DECLINED', 'VOIDED') AND COALESCE(voided_at, declined_at) < $1
+    ORDER BY COALESCE(voided_at, declined_at) LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 /// What is removed after a time.
 pub fn purge(keep: Option<Duration>) -> Purge {
