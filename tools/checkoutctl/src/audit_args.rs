@@ -238,9 +238,8 @@ mod tests {
         let absolute = since("2026-01-31T12:00:00Z").unwrap();
         assert_eq!(absolute.to_string(), "2026-01-31T12:00:00Z");
         let minutes = |text| {
-            Timestamp::now()
-                .duration_since(since(text).unwrap())
-                .as_mins()
+            let then = since(text).unwrap();
+            Timestamp::now().duration_since(then).as_mins()
         };
         assert_eq!(minutes("90m"), 90);
         assert_eq!(minutes("14d"), 14 * 24 * 60);
