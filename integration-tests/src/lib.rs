@@ -4,6 +4,7 @@
 //! - [`System`]: an installation with its services, and clients of it.
 //! - [`carts`], [`load`]: carts, one by one and at a rate.
 //! - [`Recorder`]: everything that is published.
+//! - [`storm`]: faults of every kind, drawn from a seed.
 //! - [`Proxy`]: a network that breaks when told to.
 //! - `world`: the parts below it.
 //!
@@ -19,6 +20,7 @@ mod instances;
 pub mod load;
 mod proxy;
 mod recorder;
+pub mod storm;
 mod system;
 mod world;
 

@@ -57,8 +57,9 @@ impl Drop for Recorder {
 }
 
 impl Recorder {
-    /// Starts to read every topic of an installation, dead letters included.
-    pub fn start(bootstrap_servers: &str, codec: &Codec) -> Self {
+    /// Starts to read every topic of an installation, dead letters included, and
+    /// remembers at least so many of the newest records.
+    pub fn start(bootstrap_servers: &str, codec: &Codec, remember: usize) -> Self {
         let names = codec.topics();
         let topics: Vec<String> = Topic::ALL
             .iter()
@@ -119,7 +120,13 @@ impl Recorder {
                     }),
                     message,
                 };
-                lock(&reader.seen).push(seen);
+                let mut all = lock(&reader.seen);
+                if all.len() >= remember.saturating_mul(2) {
+                    let forgotten = all.len() - remember;
+                    all.drain(..forgotten);
+                }
+                all.push(seen);
+                drop(all);
                 reader.grown.notify_waiters();
             }
         });

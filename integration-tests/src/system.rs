@@ -55,6 +55,9 @@ pub struct Options {
     /// Whether the services reach their databases and the registry over a
     /// network that the test disturbs.
     pub proxies: bool,
+    /// How many of the newest records the recorder remembers at least; a run
+    /// without end would fill the memory.
+    pub remember: usize,
 }
 
 impl Default for Options {
@@ -65,6 +68,7 @@ impl Default for Options {
             environment: &[],
             own_brokers: 0,
             proxies: false,
+            remember: usize::MAX,
         }
     }
 }
@@ -204,7 +208,7 @@ impl System {
             false => None,
         };
         let system = Self {
-            recorder: Recorder::start(&installation.bootstrap_servers, &codec),
+            recorder: Recorder::start(&installation.bootstrap_servers, &codec, options.remember),
             http: reqwest::Client::new(),
             names,
             registry,
@@ -226,10 +230,17 @@ impl System {
         self.start_more(services, instances, &[]).await;
     }
 
-    async fn start_more(&self, services: &[Service], instances: u16, variables: &[(&str, &str)]) {
+    async fn start_more(
+        &self,
+        services: &[Service],
+        instances: u16,
+        variables: &[(&str, &str)],
+    ) -> Vec<Arc<ServiceInstance>> {
         // A killed instance holds its partitions for the session time-out; six
         // seconds is the least that a broker grants.
-        let mut options = ServiceOptions::none().env("SESSION_TIMEOUT_MS", "6000");
+        let mut options = ServiceOptions::none()
+            .env("SESSION_TIMEOUT_MS", "6000")
+            .env("DATABASE_POOL_SIZE", "2");
         for service in services {
             options = options.instances(*service, instances);
         }
@@ -249,8 +260,9 @@ impl System {
             .parts
             .start_services(&self.installation, &options)
             .await;
-        let started = started.instances.into_iter().map(Arc::new);
-        self.instances.lock().await.extend(started);
+        let started: Vec<_> = started.instances.into_iter().map(Arc::new).collect();
+        self.instances.lock().await.extend(started.iter().cloned());
+        started
     }
 
     /// Starts a service, anew if it has been stopped or killed.
@@ -274,13 +286,18 @@ impl System {
     }
 
     /// One more instance of a service.
-    pub async fn add_instance(&self, name: &str) {
-        self.add_instance_with(name, &[]).await;
+    pub async fn add_instance(&self, name: &str) -> Arc<ServiceInstance> {
+        self.add_instance_with(name, &[]).await
     }
 
     /// One more instance of a service, with variables that the others do not have.
-    pub async fn add_instance_with(&self, name: &str, variables: &[(&str, &str)]) {
-        self.start_more(&[service(name)], 1, variables).await;
+    pub async fn add_instance_with(
+        &self,
+        name: &str,
+        variables: &[(&str, &str)],
+    ) -> Arc<ServiceInstance> {
+        let added = self.start_more(&[service(name)], 1, variables).await;
+        Arc::clone(&added[0])
     }
 
     /// An instance of a service, counted from 0 in the order of their start,

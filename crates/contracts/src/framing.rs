@@ -7,6 +7,10 @@ pub const MAGIC: u8 = 0;
 /// Number of bytes before the datum.
 pub const HEADER_BYTES: usize = 5;
 
+/// The largest id that a registry gives: the format's integer has a sign. Asked for
+/// a larger one, registries answer as if the path were wrong.
+pub const MAX_SCHEMA_ID: u32 = i32::MAX.unsigned_abs();
+
 /// Splits a value into the id of its writer's schema and its datum; none if it
 /// is not framed.
 pub fn split(value: &[u8]) -> Option<(u32, &[u8])> {

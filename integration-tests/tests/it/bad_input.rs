@@ -59,12 +59,14 @@ async fn garbage_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_schema_id() {
-    dies_alone(
-        Some(b"key"),
-        Some(&[0, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3]),
-        "UNKNOWN_SCHEMA_ID",
-    )
-    .await;
+    let value = [0, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3];
+    dies_alone(Some(b"key"), Some(&value), "UNKNOWN_SCHEMA_ID").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_id_that_no_registry_gives() {
+    let value = [0, 0x80, 0, 0, 0, 1, 2, 3];
+    dies_alone(Some(b"key"), Some(&value), "UNKNOWN_SCHEMA_ID").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

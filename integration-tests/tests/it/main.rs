@@ -12,6 +12,7 @@ mod compose;
 mod contracts_live;
 mod crashes;
 mod expiry;
+mod failure_modes;
 mod faults;
 mod http;
 mod operators;

@@ -151,7 +151,7 @@ pub(crate) enum Switch {
 pub(crate) struct BrakeArgs {
     /// Whether commands are held back from a participant that is silent or far behind, until it
     /// answers again.
-    #[arg(long, env = "BRAKE", value_enum, default_value_t = Switch::Off)]
+    #[arg(long, env = "BRAKE", value_enum, default_value_t = Switch::On)]
     brake: Switch,
 
     /// Pause between two looks at whether participants answer, in milliseconds.

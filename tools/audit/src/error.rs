@@ -46,8 +46,9 @@ impl Error {
     }
 }
 
-/// The server's own message where there is one, else the chain of causes.
-fn describe(error: &tokio_postgres::Error) -> String {
+/// What went wrong on PostgreSQL: the server's own message where there is one, else
+/// the chain of causes.
+pub fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         return format!("{} (SQLSTATE {})", db.message(), db.code().code());
     }

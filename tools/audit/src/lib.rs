@@ -38,7 +38,7 @@ mod rules;
 mod tests;
 
 pub use databases::Database;
-pub use error::{Error, Result};
+pub use error::{Error, Result, describe};
 pub use letters::DeadLetter;
 pub use log::{Kafka, LogReader};
 pub use look::{Options, Target, run, settle};

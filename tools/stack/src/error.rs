@@ -58,7 +58,7 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// A statement failed on PostgreSQL.
-    #[error("{doing}: {}", whole(cause))]
+    #[error("{doing}: {}", audit::describe(cause))]
     Database {
         /// What was being done, naming the database.
         doing: String,
@@ -93,14 +93,6 @@ impl Error {
         let doing = doing.into();
         move |cause| Self::Database { doing, cause }
     }
-}
-
-/// What PostgreSQL said, where it said something: the error itself is only of the
-/// kind "db error".
-fn whole(error: &tokio_postgres::Error) -> String {
-    error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The last lines of a log file, for an error message.

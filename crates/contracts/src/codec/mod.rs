@@ -224,6 +224,9 @@ impl Codec {
         let Some(registry) = &self.0.registry else {
             return Err(unknown().into());
         };
+        if id > framing::MAX_SCHEMA_ID {
+            return Err(unknown().into());
+        }
         let _one_at_a_time = self.0.fetching.lock().await;
         if let Some(writer) = self.known(id) {
             return Ok(writer);

@@ -1,6 +1,7 @@
 //! Faults: after each of them every cart has one outcome, and everything adds
 //! up. docs/failure-modes.md says what customers and operators see meanwhile.
 
+mod brake;
 mod clock;
 mod crash_points;
 mod gateway;
@@ -9,6 +10,7 @@ mod kafka;
 mod postgres;
 mod records;
 mod registry;
+mod storm;
 mod stuck;
 mod topics;
 mod transactions;

@@ -103,7 +103,8 @@ fn server_arguments(data: &Path, port: u16) -> Vec<String> {
         "listen_addresses=127.0.0.1",
         // A socket file's path may be longer than the system allows.
         "unix_socket_directories=",
-        "max_connections=300",
+        // Dozens of services at once, in tests.
+        "max_connections=800",
         "fsync=on",
         "synchronous_commit=on",
         // Durable, but no standby reads along.
