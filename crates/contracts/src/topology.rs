@@ -15,6 +15,12 @@ pub const TOPICS_YAML: &str =
 /// separated by commas.
 pub const RECORDS_ANNOTATION: &str = "checkout/records";
 
+/// Label that says who publishes on a topic.
+pub const PRODUCER_LABEL: &str = "producer";
+
+/// Label that says who reads a topic.
+pub const CONSUMER_LABEL: &str = "consumer";
+
 /// One topic as it should be in Kafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -26,6 +32,8 @@ pub struct TopicSpec {
     pub replicas: i32,
     /// Kafka's topic configuration, values as text.
     pub configs: BTreeMap<String, String>,
+    /// Who has to do with it: [`PRODUCER_LABEL`] and [`CONSUMER_LABEL`].
+    pub labels: BTreeMap<String, String>,
     /// Notes for people and tools, such as [`RECORDS_ANNOTATION`].
     pub annotations: BTreeMap<String, String>,
 }
@@ -61,6 +69,7 @@ pub fn parse(yaml: &str) -> Result<Vec<TopicSpec>, String> {
             partitions: item.spec.partitions,
             replicas: item.spec.replicas,
             configs: text(item.spec.configs),
+            labels: text(item.metadata.labels),
             annotations: text(item.metadata.annotations),
         })
         .collect())
@@ -101,7 +110,6 @@ struct Metadata {
     #[serde(default)]
     annotations: BTreeMap<String, Scalar>,
     #[serde(default)]
-    #[expect(dead_code, reason = "labels are for other tools")]
     labels: BTreeMap<String, Scalar>,
 }
 

@@ -8,7 +8,7 @@ use apache_avro::{
 };
 use contracts::{
     RecordType, Topic, TopicNames,
-    topology::{RECORDS_ANNOTATION, TopicSpec, topology},
+    topology::{CONSUMER_LABEL, PRODUCER_LABEL, RECORDS_ANNOTATION, TopicSpec, topology},
 };
 
 fn declared(name: &str) -> &'static TopicSpec {
@@ -79,6 +79,16 @@ fn the_annotations_name_the_records_of_each_topic() {
         let annotated: BTreeSet<_> = annotated.split(',').map(str::trim).collect();
         let listed: BTreeSet<_> = topic.records().map(RecordType::full_name).collect();
         assert_eq!(annotated, listed, "{topic}");
+    }
+}
+
+#[test]
+fn the_labels_say_who_publishes_and_who_reads_each_topic() {
+    for topic in Topic::ALL.iter().copied() {
+        let labels = &declared(topic.name()).labels;
+        for label in [PRODUCER_LABEL, CONSUMER_LABEL] {
+            assert!(labels.contains_key(label), "{topic} has no {label}");
+        }
     }
 }
 

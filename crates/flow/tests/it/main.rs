@@ -5,8 +5,8 @@
 mod arbitrary;
 mod brakes;
 mod compile_fail;
+mod definitions;
 mod operators;
-mod page;
 mod participants;
 mod properties;
 mod stories;

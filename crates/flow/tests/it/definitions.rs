@@ -1,24 +1,7 @@
-//! `docs/flow.md` says what the code does.
-
-use std::{env, fs, path::Path};
+//! What the definitions of the steps must keep among themselves.
 
 use contracts::RecordType;
-use flow::{Step, docs::flow_page};
-
-#[test]
-fn the_page_about_the_flow_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flow.md");
-    let page = flow_page().unwrap();
-    if env::var_os("UPDATE_DOCS").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &page).unwrap();
-    }
-    let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == page,
-        "docs/flow.md is out of date; run: UPDATE_DOCS=1 cargo test -p flow page"
-    );
-}
+use flow::Step;
 
 #[test]
 fn a_step_talks_with_its_owner_alone_and_shares_no_record_with_another_step() {
