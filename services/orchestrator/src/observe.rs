@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use contracts::ids::{CartId, CheckoutId};
 use contracts::{TraceContext, ids::GenericUuid};
 use flow::{Ignored, Outcome, Transition};
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_histogram, histogram};
 use uuid::Uuid;
 
 /// Transitions, by outcome and reason.
 const TRANSITIONS: &str = "checkout_transitions_total";
 /// Inputs that changed nothing, by reason.
 const IGNORED: &str = "checkout_inputs_ignored_total";
+
+/// Duration of checkouts, by outcome and reason.
+const DURATION: &str = "checkout_duration_seconds";
 
 /// Gives every metric of this module its help text.
 pub(crate) fn describe_metrics() {
@@ -20,6 +23,10 @@ pub(crate) fn describe_metrics() {
         "Inputs that made a saga move, by what happened and its step or reason"
     );
     describe_counter!(IGNORED, "Inputs that no saga had use for, by reason");
+    describe_histogram!(
+        DURATION,
+        "From the handling of a cart's request to the end of its checkout, by outcome (completed, failed) and reason"
+    );
 }
 
 /// Adds up what a batch did.
@@ -34,9 +41,21 @@ pub(crate) fn count(tally: BTreeMap<(&'static str, &'static str), u64>) {
     }
 }
 
+/// Records how long a checkout took, where a transition ends one.
+fn time(transition: &Transition) {
+    let outcome = &transition.outcome;
+    if let (Outcome::Completed | Outcome::Failed(_), Some(saga)) = (outcome, &transition.saga) {
+        let progress = &saga.progress;
+        let took = progress.updated_at.duration_since(progress.started_at);
+        histogram!(DURATION, "outcome" => outcome.label(), "reason" => outcome.reason())
+            .record(took.as_secs_f64().max(0.0));
+    }
+}
+
 /// Logs a transition: the straight path for whoever debugs, the rest for
-/// whoever operates.
+/// whoever operates. Times those that end a checkout.
 pub(crate) fn log(cart: CartId, transition: &Transition, trace: &TraceContext) {
+    time(transition);
     let outcome = &transition.outcome;
     let checkout = transition
         .saga

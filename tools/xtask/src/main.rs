@@ -9,7 +9,7 @@
 //! - `system`: who is who: domains, teams, services, and what flows between them.
 //! - `schema`: what is read from the text of a schema.
 //! - `asyncapi`, `catalog`: the documents.
-//! - `npm`: the checks that need Node.
+//! - `npm`, `promtool`: checks by the tools of each format.
 
 #![allow(
     clippy::print_stdout,
@@ -21,6 +21,7 @@ mod catalog;
 mod files;
 mod generated;
 mod npm;
+mod promtool;
 mod schema;
 mod system;
 
@@ -48,6 +49,10 @@ enum Task {
     ///
     /// Needs Node 20 or newer and npm; the packages are installed below target/.
     NpmChecks(npm::Options),
+    /// Has promtool check the alerts of observability/ and run their tests.
+    ///
+    /// Needs promtool, which comes with Prometheus.
+    PromtoolChecks,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +80,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
             }
         }
         Task::NpmChecks(options) => npm::check(&root, options)?,
+        Task::PromtoolChecks => promtool::check(&root)?,
     }
     Ok(())
 }
