@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::load::Load;
@@ -72,8 +73,14 @@ impl Storm {
             ..Load::new(carts.max(1), self.rate)
         };
         let begin = Instant::now();
+        // A target may take longer to come back than was planned for.
+        let down: BTreeMap<Target, Mutex<()>> = events
+            .iter()
+            .map(|event| (event.target.overlap(), Mutex::default()))
+            .collect();
         let strikes = join_all(events.iter().map(async |event| {
             sleep_until(begin + event.at).await;
+            let _alone = down[&event.target.overlap()].lock().await;
             tell(event);
             strike::strike(system, event, self.seed).await;
         }));

@@ -112,6 +112,16 @@ pub enum Target {
     Topics,
 }
 
+impl Target {
+    /// Those that share this bear one fault at a time.
+    pub(super) fn overlap(&self) -> Target {
+        match self {
+            Target::Broker(_) => Target::Broker(0),
+            other => other.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -186,10 +196,7 @@ pub fn schedule(
         let (shortest, longest) = fault.lasts_ms();
         let lasts = Duration::from_millis(random.random_range(shortest..=longest));
         let target = target(fault, scene, services, &mut random);
-        let key = match target {
-            Target::Broker(_) => Target::Broker(0),
-            ref other => other.clone(),
-        };
+        let key = target.overlap();
         let free = busy.get(&key).is_none_or(|until| *until <= at);
         if free && at + lasts <= length {
             // A moment to recover, so that what comes next meets a live target.
