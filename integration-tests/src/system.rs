@@ -167,6 +167,17 @@ pub struct System {
     environment: Vec<(&'static str, &'static str, String)>,
 }
 
+/// Its services end with it: idle ones of all tests that are over would slow the
+/// others down, and take their connections away.
+impl Drop for System {
+    fn drop(&mut self) {
+        for instance in self.instances.get_mut() {
+            // What has ended already cannot be killed.
+            let _ = instance.process.kill9();
+        }
+    }
+}
+
 impl System {
     /// The installation that tests share which disturb nobody.
     pub async fn shared() -> &'static Self {
