@@ -162,10 +162,10 @@ async fn a_zombie_frozen_inside_its_transaction_is_fenced() {
     let options = Options {
         environment: &[
             // Every batch handles something: none is made to tidy up.
-            ("orchestrator", "SETTLE_AFTER_MS", "600000"),
-            ("inventory", "SETTLE_AFTER_MS", "600000"),
-            ("payment", "SETTLE_AFTER_MS", "600000"),
-            ("order", "SETTLE_AFTER_MS", "600000"),
+            ("orchestrator", "SETTLE_AFTER_MS", "30000"),
+            ("inventory", "SETTLE_AFTER_MS", "30000"),
+            ("payment", "SETTLE_AFTER_MS", "30000"),
+            ("order", "SETTLE_AFTER_MS", "30000"),
             // The server ends the transaction of a frozen instance so soon.
             ("orchestrator", "DATABASE_TIMEOUT_MS", "5000"),
             ("inventory", "DATABASE_TIMEOUT_MS", "5000"),
@@ -215,7 +215,7 @@ async fn a_zombie_that_has_committed_outcomes_does_not_publish_them_again() {
     let options = Options {
         environment: &[
             ("orchestrator", "FAILPOINTS", HOLD_AFTER_THIRD_COMMIT),
-            ("orchestrator", "SETTLE_AFTER_MS", "600000"),
+            ("orchestrator", "SETTLE_AFTER_MS", "30000"),
         ],
         ..Options::default()
     };
