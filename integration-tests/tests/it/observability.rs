@@ -13,10 +13,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use stack::Service;
 
 use self::queries::{Asked, asked};
 
 const RULES: &str = "observability/prometheus/checkout.rules.yml";
+const SCRAPED: &str = "observability/prometheus/prometheus.yml";
 const TESTS: &str = "observability/prometheus/checkout.rules.test.yml";
 const DASHBOARD: &str = "observability/grafana/checkout.json";
 const RUNBOOK: &str = "docs/runbook.md";
@@ -105,6 +107,32 @@ fn every_alert_is_tested_firing() {
         .collect();
     let names: BTreeSet<_> = alerts().into_iter().map(|(name, _)| name).collect();
     assert_eq!(firing, names);
+}
+
+#[test]
+fn every_service_is_scraped_and_missed() {
+    let file: Value = serde_saphyr::from_str(&read(SCRAPED)).unwrap();
+    let jobs = file["scrape_configs"].as_array().unwrap();
+    let scraped: Vec<_> = jobs
+        .iter()
+        .map(|job| {
+            let target = job["static_configs"][0]["targets"][0].as_str().unwrap();
+            (job["job_name"].as_str().unwrap(), target.to_owned())
+        })
+        .collect();
+    let (_, absent) = alerts()
+        .into_iter()
+        .find(|(name, _)| name == "CheckoutServiceAbsent")
+        .unwrap();
+    for service in Service::ALL {
+        let target = format!("localhost:{}", service.default_port());
+        assert!(scraped.contains(&(service.name(), target)), "{service}");
+        let asked = format!("absent(build_info{{service=\"{service}\"}})");
+        assert!(
+            absent["expr"].as_str().unwrap().contains(&asked),
+            "{service}"
+        );
+    }
 }
 
 #[test]
