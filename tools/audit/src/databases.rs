@@ -45,7 +45,12 @@ impl Database {
         }
     }
 
-    async fn connect(&self, service: &str, limit: Duration) -> Result<Client> {
+    /// Connects for reading only; a statement ends after `limit`. `service` names
+    /// the database in errors.
+    ///
+    /// # Errors
+    /// When the URL is none, or the database does not let one in.
+    pub async fn connect(&self, service: &str, limit: Duration) -> Result<Client> {
         // The URL may hold a password and is not repeated.
         let mut config: Config = self.url.parse().map_err(Error::database(format!(
             "the URL of the {service} database"

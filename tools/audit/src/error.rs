@@ -32,15 +32,13 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: wraps an error of Kafka with what was being done.
-    pub(crate) fn kafka(
-        doing: impl Into<String>,
-    ) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+    pub fn kafka(doing: impl Into<String>) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
         let doing = doing.into();
         move |cause| Self::Kafka { doing, cause }
     }
 
     /// For `map_err`: wraps an error of PostgreSQL with what was being done.
-    pub(crate) fn database(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
+    pub fn database(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();
         move |cause| Self::Database { doing, cause }
     }

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -33,10 +34,24 @@ impl Kafka {
     }
 }
 
+/// Logs what clients say, but that a partition was read to its end: readers here ask
+/// for that.
+pub struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::error!("librdkafka: {error}: {reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 /// Reads topics from where it is told to their ends. Joins no group and commits
 /// nothing. Blocks the thread.
 pub struct LogReader {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
     timeout: Duration,
 }
 
@@ -62,7 +77,7 @@ impl LogReader {
             config.set(name, value);
         }
         let consumer = config
-            .create()
+            .create_with_context(Quiet)
             .map_err(Error::kafka("cannot create a Kafka consumer"))?;
         Ok(Self {
             consumer,

@@ -177,6 +177,39 @@ impl Registry {
             .map_err(|e| RegistryError::Unintelligible(format!("{subject}: {e}")))
     }
 
+    /// Whether a subject's compatibility rule allows this schema, in the light of
+    /// the versions that are there; none if the subject does not exist.
+    ///
+    /// # Errors
+    /// When the registry does not answer, or not as a registry.
+    pub async fn is_compatible(
+        &self,
+        subject: &str,
+        schema: &str,
+    ) -> Result<Option<bool>, RegistryError> {
+        let body = json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
+        let found = with_retries(&self.config, subject, async || {
+            self.over_urls(|url| {
+                self.http
+                    .post(format!("{url}/compatibility/subjects/{subject}/versions"))
+                    .header(CONTENT_TYPE, MEDIA_TYPE)
+                    .body(body.clone())
+            })
+            .await
+        })
+        .await;
+        let Some(answer) = none_if_missing(found)? else {
+            return Ok(None);
+        };
+        #[derive(Deserialize)]
+        struct Verdict {
+            is_compatible: bool,
+        }
+        serde_json::from_str::<Verdict>(&answer)
+            .map(|verdict| Some(verdict.is_compatible))
+            .map_err(|e| RegistryError::Unintelligible(format!("{subject}: {e}")))
+    }
+
     /// Sets the compatibility rule of a subject.
     ///
     /// # Errors
