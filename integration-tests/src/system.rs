@@ -760,6 +760,17 @@ impl System {
         url.rsplit_once('/').map_or(url, |(_, database)| database)
     }
 
+    /// The end of a partition's log; the topic's name is without prefix.
+    pub fn end(&self, topic: &str, partition: i32) -> i64 {
+        let name = format!("{}{topic}", self.installation.topic_prefix);
+        tokio::task::block_in_place(|| {
+            let client = self.producer.client();
+            client.fetch_watermarks(&name, partition, PATIENCE)
+        })
+        .expect("watermarks")
+        .1
+    }
+
     /// Waits until every record that is there now has been read and handled.
     pub async fn wait_consumed(&self) {
         let sql = "SELECT topic, partition, COALESCE(next_offset, 0) FROM progress";
@@ -767,11 +778,7 @@ impl System {
             for row in self.query(service, sql, &[]).await {
                 let (topic, partition): (String, i32) = (row.get(0), row.get(1));
                 let name = format!("{}{topic}", self.installation.topic_prefix);
-                let (_, end) = tokio::task::block_in_place(|| {
-                    let client = self.producer.client();
-                    client.fetch_watermarks(&name, partition, PATIENCE)
-                })
-                .expect("watermarks");
+                let end = self.end(&topic, partition);
                 self.wait_until(&format!("{service} reads {name}"), async || {
                     let sql = format!("{sql} WHERE topic = $1 AND partition = $2");
                     let row = &self.query(service, &sql, &[&topic, &partition]).await[0];

@@ -1,0 +1,281 @@
+//! What happens next, or what is wrong, in plain words; and what can be typed.
+
+use contracts::TopicNames;
+use contracts::ids::CartId;
+use flow::{Saga, State, Step, Waiting};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Entry, Lag, Record, WaitsFor};
+use crate::show::ago;
+
+/// A timer that is later than this is overdue.
+const TIMER_SLACK: SignedDuration = SignedDuration::from_secs(10);
+
+/// What is known of the cart.
+pub(super) struct Known<'k> {
+    pub(super) cart: CartId,
+    pub(super) now: Timestamp,
+    pub(super) saga: Option<&'k Saga>,
+    pub(super) home_partition: Option<i32>,
+    pub(super) wake_at: Option<Timestamp>,
+    pub(super) waits_for: Option<&'k WaitsFor>,
+    pub(super) timeline: &'k [Entry],
+    pub(super) lag: &'k [Lag],
+    pub(super) names: &'k TopicNames,
+    pub(super) search_records: u64,
+}
+
+/// The sentence and the commands.
+pub(super) fn of(known: &Known<'_>) -> (String, Vec<String>) {
+    let Some(saga) = known.saga else {
+        return known.unknown();
+    };
+    match saga.progress.state {
+        State::Completed => {
+            let order = saga
+                .order_id()
+                .map_or_else(String::new, |order| format!(" {order}"));
+            (
+                format!(
+                    "The checkout ended with order{order}, and OrderCreated tells so. Nothing follows."
+                ),
+                Vec::new(),
+            )
+        }
+        State::Failed => {
+            let why = saga.progress.failure.as_ref().map_or_else(
+                || "without a reason".to_owned(),
+                |failure| format!("with {} ({})", failure.reason, failure.detail),
+            );
+            (
+                format!(
+                    "The checkout failed {why}; nothing is held, and CheckoutFailed tells so. The \
+                     cart may be checked out again with a new eventId."
+                ),
+                Vec::new(),
+            )
+        }
+        State::Abandoned { step } => {
+            let owner = step.definition().owner;
+            (
+                format!(
+                    "An operator abandoned the saga at {step}. Nothing follows by itself: what \
+                     {owner} and the steps before it still hold is to be settled by hand; the rows \
+                     show it."
+                ),
+                Vec::new(),
+            )
+        }
+        State::InProgress(waiting)
+        | State::InDoubt(waiting)
+        | State::Compensating(waiting)
+        | State::Stuck(waiting) => known.waits(saga, waiting),
+    }
+}
+
+impl Known<'_> {
+    fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
+        self.timeline.iter().filter_map(|entry| match entry {
+            Entry::Record(record) => Some(record.as_ref()),
+            Entry::Transition(_) => None,
+        })
+    }
+
+    /// The newest dead letter of this cart that is of one of these topics.
+    fn dead_letter(&self, topics: &[contracts::Topic]) -> Option<&Record> {
+        let dlqs: Vec<&str> = topics.iter().map(|topic| self.names.dlq(*topic)).collect();
+        self.records()
+            .rev()
+            .find(|record| dlqs.contains(&record.topic.as_str()))
+    }
+
+    fn unknown(&self) -> (String, Vec<String>) {
+        let topic = contracts::Topic::ShoppingCheckouts;
+        if let Some(letter) = self.dead_letter(&[topic]) {
+            let why = letter.remark.as_deref().unwrap_or_default();
+            return (
+                format!(
+                    "No checkout of this cart was begun: its request is a dead letter, {why}. \
+                     Have the producer mend and publish it, or redrive it once the cause is \
+                     mended."
+                ),
+                vec![redrive(letter)],
+            );
+        }
+        let name = self.names.name(topic);
+        if let Some(unread) = self.records().find(|record| record.topic == name) {
+            let lag = self
+                .lag
+                .iter()
+                .find(|lag| lag.topic == name && lag.partition == unread.partition);
+            let ahead = lag.map_or(0, |lag| {
+                unread.offset - lag.position.unwrap_or(unread.offset)
+            });
+            return (
+                format!(
+                    "The request is on {name}, partition {}, offset {}, and the orchestrator has \
+                     {ahead} offsets to read before it. If that number does not fall, see whether \
+                     the orchestrator runs and what its log says.",
+                    unread.partition, unread.offset
+                ),
+                Vec::new(),
+            );
+        }
+        (
+            format!(
+                "No checkout of this cart is known, and no request for one is among the first {} \
+                 records that the orchestrator has still to read. Check the id and --topic-prefix; \
+                 an ended checkout is removed after RETENTION_HOURS.",
+                self.search_records
+            ),
+            Vec::new(),
+        )
+    }
+
+    fn waits(&self, saga: &Saga, waiting: Waiting) -> (String, Vec<String>) {
+        let definition = waiting.step.definition();
+        let forward = matches!(saga.progress.state, State::InProgress(_));
+        let record = match forward {
+            true => definition.command.record,
+            false => definition.compensation.record,
+        };
+        let (command, owner) = (record.name(), definition.owner);
+        let service = self.waits_for.map_or(owner, |waits| waits.service.as_str());
+
+        if let Some((why, first)) = self.trouble(waiting, record, service) {
+            let mut commands = vec![first];
+            commands.extend(self.actions(waiting.step, forward));
+            commands.retain(|command| !command.is_empty());
+            return (why, commands);
+        }
+        let due = waiting.due_at;
+        let sent = match waiting.tries {
+            0 => format!("{command} is not sent yet"),
+            1 => format!("{command} was sent once, {}", ago(waiting.since, self.now)),
+            tries => format!(
+                "{command} was sent {tries} times since {}",
+                ago(waiting.since, self.now)
+            ),
+        };
+        let what = match (waiting.held, forward) {
+            (true, _) => format!(
+                "The brake holds {owner} back, which is silent or far behind; {sent}. The checkout \
+                 waits and looks again at {due}; it goes on by itself when {owner} answers. Look \
+                 at {owner}, not at this cart."
+            ),
+            (false, true) => {
+                let tries = definition.retry.tries;
+                format!(
+                    "{sent}; {owner} has not answered. Without an answer it is sent again at {due}; \
+                     after the last try (the {tries}th, unless configured) the step is in doubt \
+                     and everything is undone."
+                )
+            }
+            (false, false) => format!(
+                "{sent} to undo {}; {owner} has not acknowledged it. It is sent again at {due}, and \
+                 so on without end; when it is acknowledged the saga goes on by itself.",
+                waiting.step
+            ),
+        };
+        (what, self.actions(waiting.step, forward))
+    }
+
+    /// What keeps the saga from going on, where that can be seen; and the command
+    /// to begin with.
+    fn trouble(
+        &self,
+        waiting: Waiting,
+        command: contracts::RecordType,
+        service: &str,
+    ) -> Option<(String, String)> {
+        let definition = waiting.step.definition();
+        let answers = [
+            definition.success.record.topic(),
+            definition.compensation.acknowledged_by.topic(),
+        ];
+        if let Some(letter) = self.dead_letter(&[&[command.topic()][..], &answers].concat()) {
+            let why = letter.remark.as_deref().unwrap_or_default();
+            return Some((
+                format!(
+                    "A record of this cart is a dead letter on {}, partition {}, offset {}: {why}. \
+                     Mend the cause, then redrive it; without that the command is sent again at {}.",
+                    letter.topic, letter.partition, letter.offset, waiting.due_at
+                ),
+                redrive(letter),
+            ));
+        }
+        let unread = |topics: &[contracts::Topic]| {
+            let names: Vec<&str> = topics.iter().map(|topic| self.names.name(*topic)).collect();
+            self.records().find_map(|record| {
+                let lag = self
+                    .lag
+                    .iter()
+                    .find(|lag| lag.topic == record.topic && lag.partition == record.partition)?;
+                let position = lag.position?;
+                (names.contains(&record.topic.as_str()) && record.offset >= position)
+                    .then_some((record, record.offset - position))
+            })
+        };
+        if let Some((record, ahead)) = unread(&answers) {
+            return Some((
+                format!(
+                    "The answer, {}, is on {}, partition {}, offset {}, and the orchestrator has \
+                     {ahead} offsets to read before it. If that number does not fall, see whether \
+                     the orchestrator runs and what its log says.",
+                    record.record_type, record.topic, record.partition, record.offset
+                ),
+                String::new(),
+            ));
+        }
+        if let Some((record, ahead)) = unread(&[command.topic()]) {
+            return Some((
+                format!(
+                    "{} is on {}, partition {}, offset {}, and the {service} service has {ahead} \
+                     offsets to read before it. If that number does not fall, see whether the \
+                     {service} service runs and what its log says; the saga goes on by itself when \
+                     it answers.",
+                    record.record_type, record.topic, record.partition, record.offset
+                ),
+                String::new(),
+            ));
+        }
+        let wake_at = self.wake_at?;
+        let late = self.now.duration_since(wake_at);
+        (late > TIMER_SLACK).then(|| {
+            (
+                format!(
+                    "The saga's timer was due {} and has not fired: no instance of the \
+                     orchestrator takes care of {}, partition {}. See whether the orchestrator \
+                     runs, and whether it reads that partition.",
+                    ago(wake_at, self.now),
+                    self.names.name(contracts::Topic::ShoppingCheckouts),
+                    self.home_partition.unwrap_or_default(),
+                ),
+                String::new(),
+            )
+        })
+    }
+
+    fn actions(&self, step: Step, forward: bool) -> Vec<String> {
+        let cart = self.cart;
+        let line = |rest: String| format!("checkoutctl sagas {rest} --reason '…'");
+        match forward {
+            true => vec![
+                line(format!("retry {cart}")),
+                line(format!("compensate {cart}")),
+            ],
+            false => vec![
+                line(format!("retry {cart}")),
+                line(format!("resolve {cart} --step {step} --evidence '…'")),
+                line(format!("abandon {cart}")),
+            ],
+        }
+    }
+}
+
+fn redrive(letter: &Record) -> String {
+    format!(
+        "checkoutctl dlq redrive {}:{}:{} --reason '…' --dry-run",
+        letter.topic, letter.partition, letter.offset
+    )
+}

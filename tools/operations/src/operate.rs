@@ -1,0 +1,282 @@
+//! Operators' inputs to sagas: published on `ordering.operations`, and awaited in
+//! the history of each saga.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use audit::{Error, Result, Target};
+use contracts::ids::{CartId, CheckoutId, GenericUuid, OperationId};
+use contracts::messages::{OperationAction, SagaOperation};
+use contracts::{Codec, RecordType, Topic};
+use flow::{Brakes, Input, Outcome, Rules, Step};
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::databases::Db;
+use crate::publish::{Place, Publisher};
+use crate::row::column;
+use crate::sagas::Listed;
+use crate::show::{BAD, GOOD, WARN, paint, table};
+
+/// The records that operators cause, for [`Codec::connect`].
+const WRITES: &[RecordType] = &[RecordType::SagaOperation];
+/// Inputs that are on their way at once.
+const IN_FLIGHT: usize = 100;
+/// Pause between two looks at the history.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+const ANSWERS: &str = "
+SELECT partition, record_offset, outcome, reason, state, step
+FROM saga_transitions
+WHERE cart_id = ANY($1) AND topic = 'ordering.operations' AND record_offset IS NOT NULL
+    AND at >= $2";
+
+/// What an operator wants, why and on what grounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// What is to be done.
+    pub action: OperationAction,
+    /// Who asks.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// The step that is meant; sagas at another step refuse.
+    pub step: Option<Step>,
+    /// What proves that nothing is held, for a resolution.
+    pub evidence: Option<String>,
+}
+
+/// What came of a wish for one cart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was done.
+    Operated,
+    /// It would be done: this was a dry run.
+    WouldBeOperated,
+    /// The saga refuses it.
+    Refused,
+    /// No answer came in time; it may still be done.
+    Unanswered,
+    /// Kafka did not take it.
+    NotPublished,
+}
+
+/// What came of a wish for one cart, and how its saga stands now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Operated {
+    /// The cart.
+    pub cart_id: CartId,
+    /// The checkout that was meant: a later one of the cart is not touched.
+    pub checkout_id: CheckoutId,
+    /// What came of it.
+    pub result: Verdict,
+    /// Why not, where it was not done.
+    pub detail: Option<String>,
+    /// The state after it.
+    pub state: String,
+    /// The step after it.
+    pub step: Option<String>,
+}
+
+impl Operated {
+    /// Whether it was done, or would be.
+    pub fn is_done(&self) -> bool {
+        matches!(self.result, Verdict::Operated | Verdict::WouldBeOperated)
+    }
+}
+
+impl Wish {
+    fn operation(&self, of: &Listed) -> SagaOperation {
+        SagaOperation {
+            operation_id: OperationId::from_untyped_uuid(Uuid::new_v4()),
+            cart_id: of.cart_id,
+            checkout_id: Some(of.checkout_id),
+            action: self.action,
+            step: self.step.map(|step| step.to_string()),
+            evidence: self.evidence.clone(),
+            operator: self.operator.clone(),
+            reason: self.reason.clone(),
+            requested_at: Timestamp::now(),
+        }
+    }
+
+    /// What would come of it now: the orchestrator's own function is asked, and
+    /// nothing is published.
+    pub fn rehearse(&self, sagas: &[Listed]) -> Vec<Operated> {
+        let rehearsed = sagas.iter().map(|listed| {
+            let operation = self.operation(listed);
+            let transition = flow::next(
+                Some(listed.saga.clone()),
+                &Input::Operator(&operation),
+                Timestamp::now(),
+                &Rules::default(),
+                Brakes::OPEN,
+            );
+            let after = transition.saga.as_ref().unwrap_or(&listed.saga);
+            let state = after.progress.state;
+            let (result, detail) = match transition.outcome {
+                Outcome::OperatorRefused(refusal) => (Verdict::Refused, Some(refusal.to_string())),
+                _ => {
+                    let sends: Vec<_> = transition
+                        .messages
+                        .iter()
+                        .map(|message| message.record_type().name())
+                        .collect();
+                    (
+                        Verdict::WouldBeOperated,
+                        Some(format!("would publish {}", sends.join(", "))),
+                    )
+                }
+            };
+            Operated {
+                cart_id: listed.cart_id,
+                checkout_id: listed.checkout_id,
+                result,
+                detail,
+                state: state.kind().to_string(),
+                step: state.step().map(|step| step.to_string()),
+            }
+        });
+        rehearsed.collect()
+    }
+
+    /// Publishes it for each of these sagas and waits until the history shows what
+    /// came of it, at most for `wait`. `tell` hears how many have answered.
+    ///
+    /// # Errors
+    /// When Kafka, the registry or the orchestrator's database cannot be reached at
+    /// all. What was published until then stands.
+    pub async fn carry_out(
+        &self,
+        target: &Target,
+        sagas: &[Listed],
+        wait: Duration,
+        tell: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Vec<Operated>> {
+        let db = Db::orchestrator(target, target.kafka.timeout).await?;
+        let codec = Codec::connect(&target.registry, target.topics.clone(), WRITES).await?;
+        let publisher = Publisher::new(&target.kafka)?;
+        // The history's times are the orchestrator's; its clock may be behind ours.
+        let begin = Timestamp::now();
+        let since = begin
+            .checked_sub(jiff::SignedDuration::from_hours(1))
+            .unwrap_or(begin);
+        let published: Vec<(usize, Result<Place>)> = stream::iter(sagas.iter().enumerate())
+            .map(async |(index, listed)| {
+                let operation = self.operation(listed).into();
+                (index, publisher.message(&codec, &operation).await)
+            })
+            .buffered(IN_FLIGHT)
+            .collect()
+            .await;
+
+        let mut all: Vec<Operated> = sagas.iter().map(unanswered).collect();
+        let mut open: BTreeMap<Place, usize> = BTreeMap::new();
+        for (index, place) in published {
+            match place {
+                Ok(place) => {
+                    open.insert(place, index);
+                }
+                Err(error) => {
+                    all[index].result = Verdict::NotPublished;
+                    all[index].detail = Some(error.to_string());
+                }
+            }
+        }
+        let deadline = Instant::now() + wait;
+        while !open.is_empty() && Instant::now() < deadline {
+            let carts: Vec<Uuid> = open
+                .values()
+                .map(|index| all[*index].cart_id.into_untyped_uuid())
+                .collect();
+            for row in db.query(ANSWERS, &[&carts, &since]).await? {
+                let place = (column(&row, "partition")?, column(&row, "record_offset")?);
+                let Some(index) = open.remove(&place) else {
+                    continue;
+                };
+                let (outcome, reason): (String, String) =
+                    (column(&row, "outcome")?, column(&row, "reason")?);
+                let one = &mut all[index];
+                one.state = column(&row, "state")?;
+                one.step = column(&row, "step")?;
+                (one.result, one.detail) = match outcome.as_str() {
+                    "operated" => (Verdict::Operated, None),
+                    _ => (Verdict::Refused, Some(reason)),
+                };
+            }
+            tell(&format!(
+                "{} of {} have answered",
+                sagas.len() - open.len(),
+                sagas.len()
+            ));
+            if !open.is_empty() {
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn unanswered(listed: &Listed) -> Operated {
+    Operated {
+        cart_id: listed.cart_id,
+        checkout_id: listed.checkout_id,
+        result: Verdict::Unanswered,
+        detail: Some(format!(
+            "the history does not show it yet; see whether the orchestrator reads {}",
+            Topic::OrderingOperations
+        )),
+        state: listed.state.clone(),
+        step: listed.step.clone(),
+    }
+}
+
+/// The sagas of these carts, and the carts that have none.
+///
+/// # Errors
+/// When the orchestrator's database cannot be asked.
+pub async fn of_carts(
+    target: &Target,
+    carts: &[CartId],
+    timeout: Duration,
+) -> Result<(Vec<Listed>, Vec<CartId>)> {
+    let filter = crate::sagas::Filter {
+        carts: carts.to_vec(),
+        ..crate::sagas::Filter::default()
+    };
+    let most = u32::try_from(carts.len())
+        .map_err(|_| Error::Invalid("too many carts at once".to_owned()))?;
+    let page = crate::sagas::list(target, &filter, None, most, timeout).await?;
+    let missing = carts.iter().copied().filter(|cart| {
+        let found = |saga: &Listed| saga.cart_id == *cart;
+        !page.sagas.iter().any(found)
+    });
+    let missing = missing.collect();
+    Ok((page.sagas, missing))
+}
+
+/// A table for people, with colours.
+pub fn text(all: &[Operated]) -> String {
+    let rows = all.iter().map(|one| {
+        let (style, result) = match one.result {
+            Verdict::Operated => (GOOD, "done"),
+            Verdict::WouldBeOperated => (GOOD, "would be done"),
+            Verdict::Refused => (BAD, "refused"),
+            Verdict::Unanswered => (WARN, "no answer yet"),
+            Verdict::NotPublished => (BAD, "not published"),
+        };
+        vec![
+            one.cart_id.to_string(),
+            paint(style, result),
+            one.state.clone(),
+            one.step.clone().unwrap_or_default(),
+            one.detail.clone().unwrap_or_default(),
+        ]
+    });
+    table(&["CART", "RESULT", "STATE", "STEP", ""], rows.collect())
+}

@@ -1,0 +1,235 @@
+//! Sagas by state, step, age and reason, in pages by cart.
+
+use std::time::Duration;
+
+use audit::{Error, Result, Target};
+use contracts::ids::{CartId, CheckoutId, GenericUuid};
+use contracts::messages::{FailureReason, SagaState};
+use flow::{Cart, Progress, Saga, Step};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use crate::databases::Db;
+use crate::row::column;
+use crate::show::{STRONG, ago, clean, of_state, paint, table};
+
+/// Those that have not ended are found by the index of timers, whatever the
+/// number of those that have.
+const IN_FLIGHT: &str = "s.wake_at IS NOT NULL";
+
+const LIST: &str = "
+SELECT s.cart_id, s.cart, s.progress, s.wake_at, s.home_partition
+FROM sagas s
+WHERE s.cart_id > $1
+  AND (cardinality($2::text[]) = 0 OR s.state = ANY($2))
+  AND ($3::text IS NULL OR s.step = $3)
+  AND ($4::timestamptz IS NULL OR (s.progress ->> 'startedAt')::timestamptz <= $4)
+  AND ($5::text IS NULL OR s.progress -> 'failure' ->> 'reason' = $5)
+  AND (cardinality($6::uuid[]) = 0 OR s.cart_id = ANY($6))";
+
+/// Which sagas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// In one of these states; none: in any.
+    pub states: Vec<SagaState>,
+    /// At this step.
+    pub step: Option<Step>,
+    /// Begun longer ago than this.
+    pub older_than: Option<Duration>,
+    /// Failing, or failed, for this reason.
+    pub failure: Option<FailureReason>,
+    /// Of these carts; none: of any.
+    pub carts: Vec<CartId>,
+    /// Those that have ended too. They are shown anyway where states or carts
+    /// are given.
+    pub ended: bool,
+}
+
+impl Filter {
+    /// Whether it lets everything through.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn in_flight_only(&self) -> bool {
+        !self.ended && self.states.is_empty() && self.carts.is_empty()
+    }
+}
+
+/// One saga of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// The cart.
+    pub cart_id: CartId,
+    /// Its current checkout.
+    pub checkout_id: CheckoutId,
+    /// Where it stands, such as `STUCK`.
+    pub state: String,
+    /// The step it is at.
+    pub step: Option<String>,
+    /// How often that step's command was sent.
+    pub tries: Option<u32>,
+    /// When the checkout began.
+    pub started_at: Timestamp,
+    /// When the state last changed.
+    pub updated_at: Timestamp,
+    /// When it is woken next; absent where it has ended.
+    pub wake_at: Option<Timestamp>,
+    /// Why it fails or failed.
+    pub failure: Option<String>,
+    /// The last thing that an operator did to it.
+    pub operator_note: Option<String>,
+    /// All of it.
+    #[serde(skip)]
+    pub saga: Saga,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// Sagas, by cart.
+    pub sagas: Vec<Listed>,
+    /// The cart after which the next page begins; absent on the last page.
+    pub after: Option<CartId>,
+}
+
+/// A page of at most `limit` sagas, those of carts that come after `after`.
+///
+/// # Errors
+/// When the orchestrator's database cannot be asked within `timeout`, or has a saga
+/// that this version does not understand.
+pub async fn list(
+    target: &Target,
+    filter: &Filter,
+    after: Option<CartId>,
+    limit: u32,
+    timeout: Duration,
+) -> Result<Page> {
+    let db = Db::orchestrator(target, timeout).await?;
+    let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+    let begun_by = filter.older_than.and_then(|age| {
+        let age = SignedDuration::try_from(age).ok()?;
+        Timestamp::now().checked_sub(age).ok()
+    });
+    let carts: Vec<Uuid> = filter
+        .carts
+        .iter()
+        .map(|cart| cart.into_untyped_uuid())
+        .collect();
+    let and = match filter.in_flight_only() {
+        true => format!(" AND {IN_FLIGHT}"),
+        false => String::new(),
+    };
+    // One more tells whether there is another page.
+    let sql = format!("{LIST}{and} ORDER BY s.cart_id LIMIT $7");
+    let rows = db
+        .query(
+            &sql,
+            &[
+                &after.map_or(Uuid::nil(), GenericUuid::into_untyped_uuid),
+                &states,
+                &filter.step.map(Step::name),
+                &begun_by,
+                &filter.failure.map(FailureReason::as_str),
+                &carts,
+                &(i64::from(limit) + 1),
+            ],
+        )
+        .await?;
+    let mut sagas = rows.iter().map(listed).collect::<Result<Vec<_>>>()?;
+    let limit = limit as usize;
+    let more = sagas.len() > limit;
+    sagas.truncate(limit);
+    let after = sagas.last().filter(|_| more).map(|last| last.cart_id);
+    Ok(Page { sagas, after })
+}
+
+fn listed(row: &Row) -> Result<Listed> {
+    let saga = saga(row)?;
+    let state = saga.progress.state;
+    Ok(Listed {
+        cart_id: saga.cart_id,
+        checkout_id: saga.progress.checkout_id,
+        state: state.kind().to_string(),
+        step: state.step().map(|step| step.to_string()),
+        tries: state.waiting().map(|waiting| waiting.tries),
+        started_at: saga.progress.started_at,
+        updated_at: saga.progress.updated_at,
+        wake_at: column(row, "wake_at")?,
+        failure: saga
+            .progress
+            .failure
+            .as_ref()
+            .map(|failure| format!("{}: {}", failure.reason, failure.detail)),
+        operator_note: saga.progress.operator_note.clone(),
+        saga,
+    })
+}
+
+/// The saga of a row.
+pub(crate) fn saga(row: &Row) -> Result<Saga> {
+    let cart_id: Uuid = column(row, "cart_id")?;
+    let Json(cart): Json<Value> = column(row, "cart")?;
+    let Json(progress): Json<Value> = column(row, "progress")?;
+    understood(cart_id, cart, progress).map_err(|error| {
+        Error::Invalid(format!(
+            "the saga of cart {cart_id} was written by a version that this one does not \
+             understand ({error}): use the checkoutctl of the orchestrator's version"
+        ))
+    })
+}
+
+/// The saga that these columns are for this version.
+pub(crate) fn understood(
+    cart_id: Uuid,
+    cart: Value,
+    progress: Value,
+) -> std::result::Result<Saga, serde_json::Error> {
+    Ok(Saga {
+        cart_id: CartId::from_untyped_uuid(cart_id),
+        cart: serde_json::from_value::<Cart>(cart)?,
+        progress: serde_json::from_value::<Progress>(progress)?,
+    })
+}
+
+impl Page {
+    /// A table for people, with colours.
+    pub fn text(&self) -> String {
+        let now = Timestamp::now();
+        let rows = self.sagas.iter().map(|saga| {
+            let tries = saga.tries.map(|tries| tries.to_string());
+            vec![
+                saga.cart_id.to_string(),
+                paint(of_state(&saga.state), &saga.state),
+                saga.step.clone().unwrap_or_default(),
+                tries.unwrap_or_default(),
+                ago(saga.started_at, now),
+                ago(saga.updated_at, now),
+                saga.wake_at.map_or_else(String::new, |wake| ago(wake, now)),
+                clean(saga.failure.as_deref().unwrap_or_default()),
+            ]
+        });
+        let mut text = table(
+            &[
+                "CART", "STATE", "STEP", "TRIES", "BEGUN", "CHANGED", "WAKES", "FAILURE",
+            ],
+            rows.collect(),
+        );
+        if self.sagas.is_empty() {
+            text = "no saga is like that\n".to_owned();
+        }
+        if let Some(after) = self.after {
+            text.push_str(&format!(
+                "{} --after {after}\n",
+                paint(STRONG, "more follow:")
+            ));
+        }
+        text
+    }
+}
