@@ -11,6 +11,7 @@ mod checkout;
 mod compose;
 mod contracts_live;
 mod crashes;
+mod ctl;
 mod errors;
 mod expiry;
 mod failure_modes;

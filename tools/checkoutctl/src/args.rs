@@ -7,14 +7,27 @@ use clap::{Parser, Subcommand};
 use contracts::{RegistryConfig, TopicNames};
 
 use crate::audit_args::AuditArgs;
+use crate::checkout_args::CheckoutCommand;
+use crate::dlq_args::DlqCommand;
+use crate::explain_args::ExplainArgs;
+use crate::flow_args::FlowCommand;
+use crate::sagas_args::SagasCommand;
+use crate::upgrade_args::UpgradeCommand;
 
-/// Prepares Kafka and the schema registry for the checkout, seeds stock and audits.
+/// Operates the checkout: explains carts, prepares Kafka and the schema registry,
+/// seeds stock and audits.
 ///
 /// Every command can be repeated: what is already as it should be is left alone.
 #[derive(Parser, Debug)]
 #[command(
     version,
-    after_help = "Examples:
+    after_help = "Exit status:
+  0  done, and all is as it should be
+  1  done, but something is not as it should be, or a part could not be done
+  2  could not be done, or the command line is wrong
+
+Examples:
+  checkoutctl explain 6f2d7c1e-58a4-4c7d-9b0e-3f1a2b4c5d6e
   checkoutctl topics apply --kafka-bootstrap-servers localhost:9092
   checkoutctl schemas apply --schema-registry-url http://localhost:8081
   checkoutctl schemas check && echo ready
@@ -58,6 +71,33 @@ fn prefix(text: &str) -> Result<String, String> {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Everything about one cart, and what happens next or can be done.
+    ///
+    /// The state of its saga, every record in causal order with its place, content and
+    /// trace, its rows, and how far those are who have something to read. Reads only
+    /// what is near the places that the history names. Exit status 1: no checkout of
+    /// the cart is known.
+    #[command(after_help = "Example:
+  set -a; . .stack/stack.env; set +a; checkoutctl explain 6f2d7c1e-58a4-4c7d-9b0e-3f1a2b4c5d6e")]
+    Explain(Box<ExplainArgs>),
+    /// Sagas: lists of them, and what operators do to them.
+    ///
+    /// Acting publishes a SagaOperation for each saga, and waits until its history
+    /// shows what came of it. Exit status 1: something was refused, or has not been
+    /// answered yet.
+    #[command(subcommand)]
+    Sagas(SagasCommand),
+    /// Dead letters: records that a service could not handle.
+    ///
+    /// A letter is open until it is redriven or discarded. Kafka keeps which ones were,
+    /// as the committed offsets of the group `checkout-dead-letters`, for
+    /// `offsets.retention.minutes` after the last change. `list` ends with exit status
+    /// 1 while there are open ones.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Checkouts, begun as the cart service begins them.
+    #[command(subcommand)]
+    Checkout(CheckoutCommand),
     /// The topics of topics.yaml.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -67,6 +107,28 @@ pub(crate) enum Command {
     /// The stock on hand.
     #[command(subcommand)]
     Stock(StockCommand),
+    /// The steps of the saga.
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// Before a new version is deployed.
+    #[command(subcommand)]
+    Upgrade(UpgradeCommand),
+    /// Print a script that completes these commands in a shell.
+    #[command(after_help = "Example:
+  checkoutctl completions bash > /etc/bash_completion.d/checkoutctl")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command.
+    #[command(after_help = "Examples:
+  checkoutctl man | man -l -
+  checkoutctl man --folder /usr/local/share/man/man1")]
+    Man {
+        /// Write a page for each command into this folder.
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<std::path::PathBuf>,
+    },
     /// Does everything add up? Compares topics and databases; changes nothing.
     ///
     /// Exit status 0: it does; 1: there are violations; 2: it could not be found
@@ -93,7 +155,33 @@ pub(crate) enum TopicsCommand {
         /// End with exit status 1 when a topic differs from topics.yaml.
         #[arg(long)]
         fail_on_drift: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
+    /// Tell what `apply` would create, and what differs; changes nothing.
+    ///
+    /// Exit status 1: something is missing or differs.
+    #[command(after_help = "Example:
+  checkoutctl topics plan --partitions 12 --replication-factor 3")]
+    Plan(TopicsPlanArgs),
+    /// Tell how existing topics differ from topics.yaml; changes nothing.
+    ///
+    /// Exit status 1: something differs, or a topic is missing.
+    #[command(after_help = "Example:
+  checkoutctl topics drift --json")]
+    Drift(TopicsPlanArgs),
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct TopicsPlanArgs {
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+    #[command(flatten)]
+    pub(crate) options: TopicOptions,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -104,13 +192,39 @@ pub(crate) enum SchemasCommand {
     Apply {
         #[command(flatten)]
         registry: RegistryArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell what `apply` would register, and what the registry would refuse; changes
+    /// nothing.
+    ///
+    /// Exit status 1: there is something to do.
+    #[command(after_help = "Example:
+  checkoutctl schemas plan --schema-registry-url http://localhost:8081")]
+    Plan {
+        #[command(flatten)]
+        registry: RegistryArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Tell which subjects are missing or differ; exit status 1 if any does.
-    #[command(after_help = "Example:
-  checkoutctl schemas check --schema-registry-url http://localhost:8081")]
+    #[command(after_help = "Examples:
+  checkoutctl schemas check --schema-registry-url http://localhost:8081
+  checkoutctl schemas check --retained --json")]
     Check {
         #[command(flatten)]
         registry: RegistryArgs,
+        #[command(flatten)]
+        kafka: KafkaArgs,
+        /// Instead: read every record that is still on the topics, and tell which ones
+        /// this version's schemas do not understand. Exit status 1 if there is one.
+        #[arg(long)]
+        retained: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -127,6 +241,9 @@ pub(crate) enum StockCommand {
         kafka: KafkaArgs,
         #[command(flatten)]
         registry: RegistryArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
         /// Product and number of pieces.
         #[arg(required = true, value_name = "SKU=NUMBER")]
         stock: Vec<Stock>,

@@ -1,34 +1,23 @@
 //! `checkoutctl audit`: its flags, and how it is done.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use audit::{Database, Kafka, Options, Target};
+use audit::Options;
 use contracts::TopicNames;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-use crate::args::{KafkaArgs, RegistryArgs};
+use crate::target::TargetArgs;
 
-/// Exit status when something does not add up.
-const VIOLATIONS: u8 = 1;
-/// Exit status when it could not be found out.
-const COULD_NOT_LOOK: u8 = 2;
 /// What takes no longer than this needs no word about it; and between two words.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct AuditArgs {
     #[command(flatten)]
-    kafka: KafkaArgs,
-
-    #[command(flatten)]
-    registry: RegistryArgs,
-
-    #[command(flatten)]
-    databases: DatabasesArgs,
+    target: TargetArgs,
 
     /// A checkout without an outcome that is younger is in flight, and no
     /// violation; in seconds. With 0 every open checkout is one.
@@ -74,80 +63,8 @@ pub(crate) struct AuditArgs {
     json: bool,
 }
 
-/// The databases of the four services; any user who may read them will do. The
-/// rules about one without a URL are not applied.
-#[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Databases")]
-struct DatabasesArgs {
-    /// Database of the orchestrator, postgresql://user:password@host:port/name.
-    #[arg(
-        long,
-        env = "ORCHESTRATOR_DATABASE_URL",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    orchestrator_database_url: Option<String>,
-
-    /// Database of the inventory service.
-    #[arg(
-        long,
-        env = "INVENTORY_DATABASE_URL",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    inventory_database_url: Option<String>,
-
-    /// Database of the payment service.
-    #[arg(
-        long,
-        env = "PAYMENT_DATABASE_URL",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    payment_database_url: Option<String>,
-
-    /// Database of the order service.
-    #[arg(
-        long,
-        env = "ORDER_DATABASE_URL",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    order_database_url: Option<String>,
-
-    /// PEM file of the certificate authorities trusted for the databases.
-    /// Default: those of the web.
-    #[arg(long, env = "DATABASE_TLS_CA_FILE", value_name = "FILE")]
-    database_tls_ca_file: Option<PathBuf>,
-}
-
-impl AuditArgs {
-    fn target(&self, names: TopicNames) -> Target {
-        let cluster = self.kafka.cluster();
-        let databases = &self.databases;
-        let database = |url: &Option<String>| {
-            let url = url.clone().filter(|url| !url.is_empty())?;
-            let tls_ca_file = databases.database_tls_ca_file.clone();
-            Some(Database { url, tls_ca_file })
-        };
-        Target {
-            kafka: Kafka {
-                bootstrap_servers: cluster.bootstrap_servers,
-                properties: cluster.properties,
-                timeout: Duration::from_secs(self.timeout_seconds.min(60)),
-            },
-            registry: self.registry.config(),
-            topics: names,
-            orchestrator: database(&databases.orchestrator_database_url),
-            inventory: database(&databases.inventory_database_url),
-            payment: database(&databases.payment_database_url),
-            order: database(&databases.order_database_url),
-        }
-    }
-}
-
 /// A time, or how long ago.
-fn since(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn since(text: &str) -> Result<Timestamp, String> {
     let now = Timestamp::now();
     let time = text.parse::<Timestamp>().or_else(|_| {
         let ago: Span = text.parse()?;
@@ -174,13 +91,17 @@ pub(crate) async fn audit(args: &AuditArgs, names: TopicNames) -> ExitCode {
             move |text: &str| telling.tell(text)
         })),
     };
-    let found = audit::run(&args.target(names), &options).await;
+    let found = audit::run(
+        &args.target.target(names, args.timeout_seconds.min(60)),
+        &options,
+    )
+    .await;
     telling.clear();
     let report = match found {
         Ok(report) => report,
         Err(error) => {
             eprintln!("checkoutctl audit: could not look: {error}");
-            return ExitCode::from(COULD_NOT_LOOK);
+            return ExitCode::from(crate::COULD_NOT);
         }
     };
     match args.json {
@@ -189,26 +110,26 @@ pub(crate) async fn audit(args: &AuditArgs, names: TopicNames) -> ExitCode {
     }
     match report.violations.is_empty() {
         true => ExitCode::SUCCESS,
-        false => ExitCode::from(VIOLATIONS),
+        false => ExitCode::from(crate::FOUND),
     }
 }
 
 /// Says on standard error what is being read: one line that changes on a
 /// terminal, else a line now and then.
-struct Telling {
+pub(crate) struct Telling {
     last: Mutex<Instant>,
     is_terminal: bool,
 }
 
 impl Telling {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             last: Mutex::new(Instant::now()),
             is_terminal: std::io::stderr().is_terminal(),
         }
     }
 
-    fn tell(&self, text: &str) {
+    pub(crate) fn tell(&self, text: &str) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() < TELL_AFTER {
             return;
@@ -222,7 +143,7 @@ impl Telling {
         let _ = std::io::stderr().flush();
     }
 
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if self.is_terminal {
             eprint!("\r\x1b[2K");
         }

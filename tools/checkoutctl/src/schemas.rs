@@ -5,13 +5,14 @@ use std::fmt;
 
 use anyhow::Context;
 use contracts::{RecordType, Registry, RegistryConfig, RegistryError, TopicNames};
+use serde::Serialize;
 
 /// The rule of every subject: a new schema can read what every earlier one
 /// wrote, and every earlier one can read what the new one writes.
 pub const COMPATIBILITY: &str = "FULL_TRANSITIVE";
 
 /// What was done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Subjects that got this build's schema, with its id.
     pub registered: Vec<(String, u32)>,
@@ -97,6 +98,85 @@ pub async fn apply(config: &RegistryConfig, names: &TopicNames) -> anyhow::Resul
         }
     }
     Ok(report)
+}
+
+/// What [`apply`] would do to a subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// The subject.
+    pub subject: String,
+    /// Whether this build's schema would be registered, as a first or a new version.
+    pub register: Option<Version>,
+    /// The compatibility rule that would be replaced; absent where it is as it should
+    /// be.
+    pub compatibility_was: Option<String>,
+}
+
+/// A version to be registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Version {
+    /// The subject does not exist yet.
+    First,
+    /// The registry finds it compatible with those that are there.
+    Compatible,
+    /// The registry would refuse it.
+    Refused,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = &self.subject;
+        let register = match self.register {
+            None => "its schema is there",
+            Some(Version::First) => "would be registered, the first of its subject",
+            Some(Version::Compatible) => "would be registered, compatible with those there",
+            Some(Version::Refused) => "would be refused: not compatible with those there",
+        };
+        write!(f, "{subject}: {register}")?;
+        match &self.compatibility_was {
+            Some(was) => write!(f, "; compatibility {was} would become {COMPATIBILITY}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Tells what [`apply`] would do; changes nothing.
+///
+/// # Errors
+/// When the registry does not answer.
+pub async fn plan(
+    config: &RegistryConfig,
+    names: &TopicNames,
+) -> Result<Vec<Change>, RegistryError> {
+    let registry = Registry::new(config)?;
+    let mut changes = Vec::new();
+    for record in RecordType::ALL.iter().copied() {
+        let subject = names.subject(record);
+        let schema = record.schema_json();
+        let register = match registry.find(&subject, schema).await? {
+            Some(_) => None,
+            None => match registry.latest(&subject).await? {
+                None => Some(Version::First),
+                Some(_) => match registry.is_compatible(&subject, schema).await? {
+                    Some(false) => Some(Version::Refused),
+                    Some(true) | None => Some(Version::Compatible),
+                },
+            },
+        };
+        let level = registry.compatibility(&subject).await?;
+        let compatibility_was = (level.as_deref() != Some(COMPATIBILITY))
+            .then(|| level.unwrap_or_else(|| "not set".to_owned()));
+        if register.is_some() || compatibility_was.is_some() {
+            changes.push(Change {
+                subject,
+                register,
+                compatibility_was,
+            });
+        }
+    }
+    Ok(changes)
 }
 
 /// Compares the registry with this build's schemas; changes nothing. No

@@ -16,6 +16,7 @@ use rdkafka::{
     client::DefaultClientContext,
     types::RDKafkaErrorCode,
 };
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::Cluster;
@@ -46,7 +47,7 @@ impl Default for Options {
 }
 
 /// What was done, and what is not as it should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Topics that were missing and now exist.
     pub created: Vec<String>,
@@ -59,7 +60,7 @@ pub struct Report {
 }
 
 /// One property of a topic that differs from what is declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Drift {
     /// The topic's full name.
     pub topic: String,
@@ -114,6 +115,40 @@ pub async fn apply(
         created,
         existing: existing.iter().map(|topic| topic.name.clone()).collect(),
         drift,
+    })
+}
+
+/// What [`apply`] would create, and what differs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Topics that are missing.
+    pub missing: Vec<String>,
+    /// Differences between existing topics and `topics.yaml`.
+    pub drift: Vec<Drift>,
+}
+
+/// Compares the cluster with what is declared; changes nothing.
+///
+/// # Errors
+/// When no broker answers within the time limit.
+pub async fn plan(
+    cluster: impl Into<Cluster>,
+    names: &TopicNames,
+    options: &Options,
+) -> anyhow::Result<Plan> {
+    let cluster = cluster.into();
+    let wanted = wanted(names, options);
+    let found = found(&cluster, options.timeout).await?;
+    let (existing, missing): (Vec<_>, Vec<_>) = wanted
+        .iter()
+        .partition(|topic| found.contains_key(&topic.name));
+    let admin: AdminClient<DefaultClientContext> = cluster
+        .client_config()
+        .create()
+        .context("Kafka client configuration")?;
+    Ok(Plan {
+        missing: missing.iter().map(|topic| topic.name.clone()).collect(),
+        drift: drift(&admin, &existing, &found, options.timeout).await?,
     })
 }
 

@@ -1,0 +1,240 @@
+//! One cart, explained.
+
+use contracts::messages::SagaState;
+use contracts::{Topic, TraceContext};
+use integration_tests::carts::cart;
+use integration_tests::{IMPATIENT, Options, Outcome, PATIENCE, SERVICES, System, product};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{run, texts};
+
+/// Records on the topics that have nothing to do with the cart.
+const FILLER: usize = 200_000;
+/// What an explanation may read of them.
+const READ_AT_MOST: u64 = 5_000;
+
+/// The types of the records in the timeline, in its order.
+fn records(shown: &Value) -> Vec<String> {
+    let timeline = shown["timeline"].as_array().expect("a timeline");
+    timeline
+        .iter()
+        .filter(|entry| entry["kind"] == "record")
+        .map(|entry| entry["type"].as_str().expect("a type").to_owned())
+        .collect()
+}
+
+/// Fills all topics, dead letters too, with records of no cart.
+fn fill(system: &System) {
+    let producer: ThreadedProducer<_> = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            &system.installation().bootstrap_servers,
+        )
+        .set("queue.buffering.max.messages", "1000000")
+        .set("linger.ms", "50")
+        .create::<ThreadedProducer<rdkafka::producer::DefaultProducerContext>>()
+        .expect("a producer");
+    let names = Topic::ALL.iter().flat_map(|topic| {
+        let dlq = topic.is_consumed().then(|| system.names.dlq(*topic));
+        [Some(system.names.name(*topic)), dlq].into_iter().flatten()
+    });
+    let names: Vec<&str> = names.collect();
+    for number in 0..FILLER {
+        let key = Uuid::new_v4().to_string();
+        let record = BaseRecord::to(names[number % names.len()])
+            .key(&key)
+            .payload("filler");
+        assert!(producer.send(record).is_ok(), "the queue is long enough");
+    }
+    producer.flush(PATIENCE).expect("delivered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cart_is_explained_from_few_of_many_records() {
+    let system = System::start(
+        "ctl_explain",
+        Options {
+            environment: IMPATIENT,
+            ..Options::default()
+        },
+    )
+    .await;
+    // The services have to be past the filler, and not to read it.
+    for service in SERVICES {
+        system.stop(service).await;
+    }
+    fill(&system);
+    for service in SERVICES {
+        for row in system
+            .query(service, "SELECT topic, partition FROM progress", &[])
+            .await
+        {
+            let (topic, partition): (String, i32) = (row.get(0), row.get(1));
+            let end = system.end(&topic, partition);
+            let sql = format!(
+                "UPDATE progress SET next_offset = {end}, last_record = NULL \
+                 WHERE topic = '{topic}' AND partition = {partition}"
+            );
+            system.execute(service, &sql).await;
+        }
+    }
+    for service in ["orchestrator", "inventory", "order"] {
+        system.start_service(service).await;
+    }
+    let sku = product();
+    system.set_stock(&sku, 5).await;
+    let stuck = cart(&sku, 1, 700);
+    let trace = TraceContext::new_root();
+    system.publish_traced(&stuck, &trace).await;
+    system.snapshot(&stuck, SagaState::Stuck).await;
+
+    let id = stuck.cart_id.to_string();
+    let shown = run(&system, &["explain", &id, "--json"]).await.json(0);
+    let read = shown["recordsRead"].as_u64().expect("a number");
+    assert!(read < READ_AT_MOST, "{read} of {FILLER} records were read");
+    assert_eq!(shown["state"], "STUCK", "{shown:#}");
+    assert_eq!(shown["waitsFor"]["service"], "payment");
+    assert_eq!(shown["waitsFor"]["command"], "payments.VoidAuthorization");
+    let kinds = records(&shown);
+    let begin = [
+        "shopping.CartCheckedOut",
+        "inventory.ReserveInventory",
+        "inventory.InventoryReserved",
+        "payments.AuthorizePayment",
+    ];
+    assert_eq!(kinds[..4], begin, "{kinds:?}");
+    for kind in [
+        "payments.VoidAuthorization",
+        "ordering.SagaStuck",
+        "ordering.SagaSnapshot",
+    ] {
+        assert!(kinds.iter().any(|found| found == kind), "{kind}: {kinds:?}");
+    }
+    // Payment never ran for this cart: it has the commands to read.
+    let next = shown["next"].as_str().expect("text");
+    assert!(next.contains("the payment service has"), "{next}");
+    let lag = shown["lag"].as_array().expect("a list");
+    assert!(
+        lag.iter()
+            .any(|lag| lag["service"] == "payment" && lag["unread"].as_i64() > Some(0)),
+        "{lag:?}"
+    );
+    let commands = shown["commands"].as_array().expect("a list");
+    assert!(
+        commands.iter().any(|line| line
+            .as_str()
+            .is_some_and(|line| line.contains("sagas resolve"))),
+        "{commands:?}"
+    );
+    let trace_id = format!("{:032x}", u128::from_be_bytes(trace.trace_id));
+    for entry in shown["timeline"].as_array().expect("a timeline") {
+        assert_eq!(entry["traceId"], trace_id.as_str(), "{entry:#}");
+        if entry["kind"] == "record" {
+            assert!(entry["content"].is_object(), "{entry:#}");
+            assert!(entry["offset"].is_i64() && entry["at"].is_string());
+        }
+    }
+    let tables = texts(&shown["rows"], "table");
+    assert_eq!(
+        tables,
+        ["sagas", "reservations", "authorizations", "orders"]
+    );
+    assert_eq!(shown["rows"][1]["rows"][0]["state"], "RESERVED");
+    assert_eq!(shown["rows"][1]["rows"][0]["items"][0]["product_id"], sku);
+
+    // For people: the same, without colours, since this is no terminal.
+    let ran = run(&system, &["explain", &id]).await;
+    assert_eq!(ran.status, Some(0), "{}", ran.errors);
+    assert!(!ran.out.contains('\x1b'), "{}", ran.out);
+    for text in [
+        "STUCK at AUTHORIZE_PAYMENT",
+        "payments.VoidAuthorization",
+        next,
+    ] {
+        assert!(ran.out.contains(text), "{text}: {}", ran.out);
+    }
+
+    // Payment comes back, and everything is undone.
+    system.start_service("payment").await;
+    assert!(matches!(system.outcome(&stuck).await, Outcome::Failed(_)));
+    let shown = run(&system, &["explain", &id, "--json"]).await.json(0);
+    let kinds = records(&shown);
+    let place = |kind: &str| {
+        let found = kinds.iter().position(|found| found == kind);
+        found.unwrap_or_else(|| panic!("{kind}: {kinds:?}"))
+    };
+    assert!(place("payments.AuthorizationVoided") < place("inventory.ReleaseInventory"));
+    assert!(place("inventory.ReleaseInventory") < place("inventory.InventoryReleased"));
+    assert!(place("inventory.InventoryReleased") < place("ordering.CheckoutFailed"));
+    assert_eq!(shown["state"], "FAILED");
+    assert!(shown["next"].as_str().expect("text").contains("TIMED_OUT"));
+    let read = shown["recordsRead"].as_u64().expect("a number");
+    assert!(read < READ_AT_MOST, "{read} of {FILLER} records were read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cart_that_never_became_a_checkout_is_explained() {
+    let system = System::start("ctl_explain_none", Options::default()).await;
+    let sku = product();
+    system.set_stock(&sku, 5).await;
+    let good = cart(&sku, 1, 700);
+    system.publish(&good).await;
+    assert!(matches!(system.outcome(&good).await, Outcome::Created(_)));
+    let id = good.cart_id.to_string();
+    let shown = run(&system, &["explain", &id, "--json"]).await.json(0);
+    assert_eq!(
+        records(&shown),
+        [
+            "shopping.CartCheckedOut",
+            "inventory.ReserveInventory",
+            "inventory.InventoryReserved",
+            "payments.AuthorizePayment",
+            "payments.PaymentAuthorized",
+            "ordering.CreateOrder",
+            "ordering.OrderRecorded",
+            "ordering.OrderCreated",
+        ],
+        "{shown:#}"
+    );
+    assert_eq!(shown["notes"], Value::Array(Vec::new()), "{shown:#}");
+
+    // A second cart with the event of the first is a dead letter.
+    let mut second = cart(&sku, 1, 700);
+    second.event_id = good.event_id;
+    system.publish(&second).await;
+    assert_eq!(system.refusal(&second).await, "CONTRACT_VIOLATED");
+    let id = second.cart_id.to_string();
+    let shown = run(&system, &["explain", &id, "--json"]).await.json(1);
+    let next = shown["next"].as_str().expect("text");
+    assert!(next.contains("CONTRACT_VIOLATED"), "{next}");
+    assert!(next.contains("was used before"), "{next}");
+
+    // One that the orchestrator has not read.
+    system.stop("orchestrator").await;
+    let waits = cart(&sku, 1, 700);
+    system.publish(&waits).await;
+    let id = waits.cart_id.to_string();
+    let shown = run(&system, &["explain", &id, "--json"]).await.json(1);
+    let next = shown["next"].as_str().expect("text");
+    assert!(next.contains("offsets to read before it"), "{next}");
+
+    // Nobody knows it, and what cannot be asked.
+    let nobody = Uuid::new_v4().to_string();
+    let shown = run(&system, &["explain", &nobody, "--json"]).await.json(1);
+    let next = shown["next"].as_str().expect("text");
+    assert!(next.contains("No checkout of this cart is known"), "{next}");
+    let ran = run(
+        &system,
+        &["explain", &nobody, "--orchestrator-database-url="],
+    )
+    .await;
+    assert_eq!(ran.status, Some(2), "{}", ran.errors);
+    assert!(
+        ran.errors.contains("ORCHESTRATOR_DATABASE_URL"),
+        "{}",
+        ran.errors
+    );
+}

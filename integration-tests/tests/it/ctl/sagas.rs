@@ -1,0 +1,193 @@
+//! Many sagas looked at, and one or many acted on.
+
+use std::collections::BTreeSet;
+
+use contracts::messages::{CartCheckedOut, SagaState};
+use integration_tests::carts::cart;
+use integration_tests::{IMPATIENT, Options, Outcome, System, product};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{run, texts};
+
+fn payment_is_away() -> Options {
+    Options {
+        services: &["orchestrator", "inventory", "order"],
+        environment: IMPATIENT,
+        ..Options::default()
+    }
+}
+
+async fn stuck_carts(system: &System, number: usize) -> Vec<CartCheckedOut> {
+    let sku = product();
+    system.set_stock(&sku, 100).await;
+    let carts: Vec<_> = (0..number).map(|_| cart(&sku, 1, 700)).collect();
+    system.publish_all(&carts.iter().collect::<Vec<_>>()).await;
+    for cart in &carts {
+        system.snapshot(cart, SagaState::Stuck).await;
+    }
+    carts
+}
+
+fn ids(carts: &[CartCheckedOut]) -> BTreeSet<String> {
+    carts.iter().map(|cart| cart.cart_id.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sagas_are_listed_by_filter_and_in_pages() {
+    let system = System::start("ctl_sagas_list", payment_is_away()).await;
+    let stuck = stuck_carts(&system, 5).await;
+    let nowhere = cart(&product(), 1, 700);
+    system.publish(&nowhere).await;
+    assert!(matches!(system.outcome(&nowhere).await, Outcome::Failed(_)));
+
+    let list = async |arguments: &[&str]| -> Value {
+        let arguments = [&["sagas", "list", "--json"], arguments].concat();
+        run(&system, &arguments).await.json(0)
+    };
+    let carts = |page: &Value| -> BTreeSet<String> {
+        texts(&page["sagas"], "cartId").into_iter().collect()
+    };
+    // What has not ended; the failed one only where it is asked for.
+    assert_eq!(carts(&list(&[]).await), ids(&stuck));
+    let failed = list(&["--ended", "--failure", "out_of_stock"]).await;
+    assert_eq!(carts(&failed), ids(std::slice::from_ref(&nowhere)));
+    assert_eq!(carts(&list(&["--state", "stuck"]).await), ids(&stuck));
+    let at_payment = ["--step", "AUTHORIZE_PAYMENT", "--older-than", "0s"];
+    assert_eq!(carts(&list(&at_payment).await), ids(&stuck));
+    assert!(carts(&list(&["--step", "CREATE_ORDER"]).await).is_empty());
+    assert!(carts(&list(&["--older-than", "1d"]).await).is_empty());
+
+    // Pages, by cart, without a gap or a repeat.
+    let mut paged = Vec::new();
+    let mut after = Uuid::nil().to_string();
+    loop {
+        let page = list(&["--limit", "2", "--after", &after]).await;
+        let of_page = texts(&page["sagas"], "cartId");
+        assert!(of_page.len() <= 2);
+        paged.extend(of_page);
+        match page["after"].as_str() {
+            Some(cart) => after = cart.to_owned(),
+            None => break,
+        }
+    }
+    let mut sorted = paged.clone();
+    sorted.sort();
+    assert_eq!(paged, sorted);
+    assert_eq!(paged.into_iter().collect::<BTreeSet<_>>(), ids(&stuck));
+
+    let watched = run(&system, &["sagas", "watch", "--looks", "2", "--json"]).await;
+    assert_eq!(watched.status, Some(0), "{}", watched.errors);
+    assert_eq!(watched.out.lines().count(), 2, "{}", watched.out);
+    let wrong = run(&system, &["sagas", "list", "--state", "lost"]).await;
+    assert_eq!(wrong.status, Some(2));
+    assert!(wrong.errors.contains("COMPENSATING"), "{}", wrong.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_or_many_sagas_are_acted_on_with_a_result_for_each() {
+    let system = System::start("ctl_sagas_act", payment_is_away()).await;
+    let stuck = stuck_carts(&system, 4).await;
+    let first = stuck[0].cart_id.to_string();
+    let why = ["--reason", "the test", "--operator", "night shift"];
+    let act = async |arguments: &[&str]| {
+        let arguments = [&["sagas"], arguments, &why, &["--json"]].concat();
+        run(&system, &arguments).await
+    };
+    let results = |shown: &Value| texts(&shown["sagas"], "result");
+    let operations = async || -> i64 {
+        let sql = "SELECT count(*) FROM saga_transitions WHERE topic = 'ordering.operations'";
+        system.query("orchestrator", sql, &[]).await[0].get(0)
+    };
+
+    // A dry run tells, and publishes nothing.
+    let shown = act(&["retry", "--state", "stuck", "--dry-run"])
+        .await
+        .json(0);
+    assert_eq!(results(&shown), vec!["would_be_operated"; 4], "{shown:#}");
+    let detail = shown["sagas"][0]["detail"].as_str().expect("text");
+    assert!(detail.contains("VoidAuthorization"), "{detail}");
+
+    // Without reason, evidence or a filter nothing is done.
+    for (line, says) in [
+        (vec!["sagas", "retry", &first], "--reason"),
+        (
+            vec!["sagas", "retry", "--reason", "x", "--operator", "y"],
+            "filter",
+        ),
+        (
+            vec![
+                "sagas",
+                "resolve",
+                &first,
+                "--reason",
+                "x",
+                "--operator",
+                "y",
+            ],
+            "--evidence",
+        ),
+        (
+            vec![
+                "sagas",
+                "retry",
+                "--state",
+                "stuck",
+                "--at-most",
+                "3",
+                "--reason",
+                "x",
+                "--operator",
+                "y",
+            ],
+            "more than 3",
+        ),
+    ] {
+        let ran = run(&system, &line).await;
+        assert_eq!(ran.status, Some(2), "{line:?}: {}", ran.errors);
+        assert!(ran.errors.contains(says), "{line:?}: {}", ran.errors);
+    }
+    assert_eq!(operations().await, 0, "nothing was published so far");
+
+    // Many by a filter, with what the history says of each.
+    let shown = act(&["retry", "--state", "stuck"]).await.json(0);
+    assert_eq!(results(&shown), vec!["operated"; 4], "{shown:#}");
+    assert_eq!(operations().await, 4);
+
+    // What a saga refuses, and a cart that nobody knows.
+    let nobody = Uuid::new_v4().to_string();
+    let shown = act(&["compensate", &first, &nobody]).await.json(1);
+    assert_eq!(results(&shown), ["refused"], "{shown:#}");
+    assert_eq!(shown["sagas"][0]["detail"], "already_compensating");
+    assert_eq!(shown["unknown"][0], nobody.as_str(), "{shown:#}");
+
+    let resolve = [
+        "resolve",
+        &first,
+        "--step",
+        "AUTHORIZE_PAYMENT",
+        "--evidence",
+        "the gateway shows no hold",
+    ];
+    let shown = act(&resolve).await.json(0);
+    assert_eq!(shown["sagas"][0]["step"], "RESERVE_INVENTORY", "{shown:#}");
+    assert!(matches!(
+        system.outcome(&stuck[0]).await,
+        Outcome::Failed(_)
+    ));
+    let second = stuck[1].cart_id.to_string();
+    let shown = act(&["abandon", &second]).await.json(0);
+    assert_eq!(shown["sagas"][0]["state"], "ABANDONED", "{shown:#}");
+    let shown = run(&system, &["explain", &second, "--json"]).await.json(0);
+    let timeline = shown["timeline"].to_string();
+    assert!(
+        timeline.contains("ABANDON by night shift: the test"),
+        "{timeline}"
+    );
+
+    // No answer: the orchestrator is away.
+    system.stop("orchestrator").await;
+    let third = stuck[2].cart_id.to_string();
+    let shown = act(&["retry", &third, "--wait-seconds", "1"]).await.json(1);
+    assert_eq!(results(&shown), ["unanswered"], "{shown:#}");
+}

@@ -1,0 +1,375 @@
+//! `checkoutctl dlq`: dead letters.
+
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+
+use anyhow::{bail, ensure};
+use audit::Target;
+use contracts::{ErrorCode, Topic, TopicNames};
+use jiff::Timestamp;
+use operations::letters::{self, Filter, LetterId, Letters, Redriven};
+
+use crate::audit_args::{Telling, since};
+use crate::print;
+use crate::sagas_args::words;
+use crate::target::TargetArgs;
+
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum DlqCommand {
+    /// Count open dead letters by topic and reason; with --json each of them too.
+    #[command(after_help = "Examples:
+  checkoutctl dlq list
+  checkoutctl dlq list --topic shopping.checkouts --since 2h --json")]
+    List(Box<ListArgs>),
+    /// Show letters: content, headers, why they were put aside.
+    #[command(after_help = "Example:
+  checkoutctl dlq show shopping.checkouts.dlq:2:17")]
+    Show(Box<ShowArgs>),
+    /// Publish letters again on the topic they were put aside from, as they were.
+    #[command(after_help = "Examples:
+  checkoutctl dlq redrive shopping.checkouts.dlq:2:17 --reason 'schema registered' --dry-run
+  checkoutctl dlq redrive --code UNKNOWN_SCHEMA_ID --rate 20 --reason 'registry restored'")]
+    Redrive(Box<RedriveArgs>),
+    /// Count letters as handled, without publishing them.
+    ///
+    /// They stay in their topic until its retention is over, and `--handled` lists
+    /// them.
+    #[command(after_help = "Example:
+  checkoutctl dlq discard --code NOT_FRAMED --since 2h --dry-run")]
+    Discard(Box<DiscardArgs>),
+}
+
+#[derive(clap::Args, Debug)]
+struct Common {
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// Most letters of one look.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    limit: u32,
+
+    /// How long Kafka or the registry may be silent, in seconds.
+    #[arg(
+        long,
+        env = "OPERATIONS_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=600)
+    )]
+    timeout_seconds: u64,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Filters")]
+struct FilterArgs {
+    /// Only those put aside from this topic, named without prefix; may be given
+    /// several times.
+    #[arg(long, value_name = "TOPIC", value_parser = topic)]
+    topic: Vec<Topic>,
+
+    /// Only those put aside for this reason, such as NOT_FRAMED.
+    #[arg(long, value_name = "CODE", value_parser = code)]
+    code: Option<String>,
+
+    /// Only those put aside since then: a time, or how long ago, such as 90m.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+}
+
+impl FilterArgs {
+    fn filter(&self, letters: &[LetterId], handled: bool) -> Filter {
+        Filter {
+            topics: self.topic.clone(),
+            code: self.code.clone(),
+            since: self.since,
+            letters: letters.to_vec(),
+            handled,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.filter(&[], false) == Filter::default()
+    }
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// Those that were redriven or discarded, too.
+    #[arg(long)]
+    handled: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct ShowArgs {
+    /// The letters.
+    #[arg(required = true, value_name = "TOPIC:PARTITION:OFFSET")]
+    letters: Vec<LetterId>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Which letters, and whether it is meant.
+#[derive(clap::Args, Debug)]
+struct ChoiceArgs {
+    /// The letters. Without any, all open ones that the filters name.
+    #[arg(value_name = "TOPIC:PARTITION:OFFSET")]
+    letters: Vec<LetterId>,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// All open letters.
+    #[arg(long, conflicts_with = "letters")]
+    all: bool,
+
+    /// Tell what would happen, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct RedriveArgs {
+    #[command(flatten)]
+    choice: ChoiceArgs,
+
+    /// Why; goes into a header of each record.
+    #[arg(long, value_name = "TEXT", value_parser = words)]
+    reason: String,
+
+    /// Who asks; goes into a header of each record.
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = words)]
+    operator: String,
+
+    /// Most records a second.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "50",
+        value_parser = clap::value_parser!(NonZeroU32)
+    )]
+    rate: NonZeroU32,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct DiscardArgs {
+    #[command(flatten)]
+    choice: ChoiceArgs,
+}
+
+/// A topic that has dead letters, by its name without prefix.
+fn topic(text: &str) -> Result<Topic, String> {
+    let wanted = text.strip_suffix(".dlq").unwrap_or(text);
+    let all = Topic::ALL
+        .iter()
+        .copied()
+        .filter(|topic| topic.is_consumed());
+    all.clone()
+        .find(|topic| topic.name() == wanted)
+        .ok_or_else(|| {
+            let names: Vec<&str> = all.map(Topic::name).collect();
+            format!("the topics with dead letters are {}", names.join(", "))
+        })
+}
+
+fn code(text: &str) -> Result<String, String> {
+    let wanted = text.to_uppercase().replace('-', "_");
+    match ErrorCode::ALL.iter().any(|code| code.as_str() == wanted) {
+        true => Ok(wanted),
+        false => {
+            let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+            Err(format!("the codes are {}", codes.join(", ")))
+        }
+    }
+}
+
+impl Common {
+    fn target(&self, names: TopicNames) -> Target {
+        self.target.target(names, self.timeout_seconds)
+    }
+
+    async fn read(&self, target: &Target, filter: &Filter) -> anyhow::Result<Letters> {
+        let telling = Telling::new();
+        let read = letters::read(target, filter, self.limit as usize, &|text| {
+            telling.tell(text);
+        })
+        .await;
+        telling.clear();
+        Ok(read?)
+    }
+}
+
+impl ChoiceArgs {
+    async fn chosen(&self, target: &Target) -> anyhow::Result<Letters> {
+        if self.letters.is_empty() && self.filter.is_empty() && !self.all {
+            bail!("name letters, give a filter such as --code, or say --all");
+        }
+        // A letter that is named is meant, whether it was handled or not.
+        let filter = self.filter.filter(&self.letters, !self.letters.is_empty());
+        let letters = self.common.read(target, &filter).await?;
+        ensure!(
+            !letters.more,
+            "more than {} letters are like that: give a narrower filter, or raise --limit",
+            self.common.limit
+        );
+        all_there(&self.letters, &letters)?;
+        Ok(letters)
+    }
+}
+
+fn all_there(wanted: &[LetterId], found: &Letters) -> anyhow::Result<()> {
+    for id in wanted {
+        ensure!(
+            found.letters.iter().any(|letter| letter.letter == *id),
+            "there is no letter at {id}; `checkoutctl dlq list` names those there are"
+        );
+    }
+    Ok(())
+}
+
+/// Looks or acts.
+pub(crate) async fn run(command: &DlqCommand, names: TopicNames) -> anyhow::Result<ExitCode> {
+    match command {
+        DlqCommand::List(args) => {
+            let filter = args.filter.filter(&[], args.handled);
+            let letters = args
+                .common
+                .read(&args.common.target(names), &filter)
+                .await?;
+            match args.common.json {
+                true => print::json(&serde_json::json!({
+                    "groups": letters.groups(),
+                    "letters": letters.letters,
+                    "more": letters.more,
+                }))?,
+                false => print::text(&letters.text()),
+            }
+            Ok(crate::failure_if(!letters.letters.is_empty()))
+        }
+        DlqCommand::Show(args) => {
+            let filter = Filter {
+                letters: args.letters.clone(),
+                handled: true,
+                ..Filter::default()
+            };
+            let letters = args
+                .common
+                .read(&args.common.target(names), &filter)
+                .await?;
+            all_there(&args.letters, &letters)?;
+            match args.common.json {
+                true => print::json(&letters.letters)?,
+                false => {
+                    for letter in &letters.letters {
+                        print::text(&letter.text());
+                    }
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        DlqCommand::Redrive(args) => redrive(args, names).await,
+        DlqCommand::Discard(args) => discard(args, names).await,
+    }
+}
+
+async fn redrive(args: &RedriveArgs, names: TopicNames) -> anyhow::Result<ExitCode> {
+    let choice = &args.choice;
+    let target = choice.common.target(names);
+    let letters = choice.chosen(&target).await?;
+    let redriven = match choice.dry_run {
+        true => letters::rehearse(&target, &letters).await?,
+        false => {
+            let telling = Telling::new();
+            let done = letters::redrive(
+                &target,
+                &letters,
+                args.rate,
+                &args.operator,
+                &args.reason,
+                &|text| telling.tell(text),
+            )
+            .await;
+            telling.clear();
+            done?
+        }
+    };
+    let failed = redriven.iter().filter(|one| one.error.is_some()).count();
+    match choice.common.json {
+        true => print::json(&serde_json::json!({
+            "dryRun": choice.dry_run,
+            "letters": redriven,
+            "failed": failed,
+        }))?,
+        false => {
+            print::text(&Redriven::text(&redriven, choice.dry_run));
+            print::text(&format!("{} letters, {failed} failed\n", redriven.len()));
+        }
+    }
+    Ok(crate::failure_if(failed > 0))
+}
+
+async fn discard(args: &DiscardArgs, names: TopicNames) -> anyhow::Result<ExitCode> {
+    let choice = &args.choice;
+    let target = choice.common.target(names);
+    let letters = choice.chosen(&target).await?;
+    if !choice.dry_run {
+        letters::discard(&target, &letters).await?;
+    }
+    match choice.common.json {
+        true => print::json(&serde_json::json!({
+            "dryRun": choice.dry_run,
+            "letters": letters.letters.iter().map(|letter| &letter.letter).collect::<Vec<_>>(),
+        }))?,
+        false => {
+            print::text(&letters.text());
+            let (number, what) = (
+                letters.letters.len(),
+                match choice.dry_run {
+                    true => "would be discarded",
+                    false => "discarded",
+                },
+            );
+            print::text(&format!("{number} letters {what}\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_and_codes_are_those_there_are() {
+        assert_eq!(topic("shopping.checkouts"), Ok(Topic::ShoppingCheckouts));
+        assert_eq!(
+            topic("shopping.checkouts.dlq"),
+            Ok(Topic::ShoppingCheckouts)
+        );
+        assert!(
+            topic("ordering.orders")
+                .unwrap_err()
+                .contains("inventory.events")
+        );
+        assert_eq!(code("not-framed"), Ok("NOT_FRAMED".to_owned()));
+        assert!(code("x").is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! `checkoutctl upgrade preflight`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use contracts::TopicNames;
+use operations::preflight;
+
+use crate::audit_args::Telling;
+use crate::print;
+use crate::target::TargetArgs;
+
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum UpgradeCommand {
+    /// Try this version on every saga in flight, in memory, before it is deployed.
+    ///
+    /// To be run with the checkoutctl of the new version. Exit status 1: there are
+    /// sagas that it would not understand, and they are named.
+    #[command(after_help = "Example:
+  checkoutctl upgrade preflight && deploy")]
+    Preflight(Box<PreflightArgs>),
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct PreflightArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// Limit of the statement that reads all sagas in flight, in seconds.
+    #[arg(
+        long,
+        env = "PREFLIGHT_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    timeout_seconds: u64,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tries this version.
+pub(crate) async fn run(command: &UpgradeCommand, names: TopicNames) -> anyhow::Result<ExitCode> {
+    let UpgradeCommand::Preflight(args) = command;
+    let target = args.target.target(names, args.timeout_seconds.min(60));
+    let telling = Telling::new();
+    let timeout = Duration::from_secs(args.timeout_seconds);
+    let found = preflight::run(&target, timeout, &|text| telling.tell(text)).await;
+    telling.clear();
+    let found = found?;
+    match args.json {
+        true => print::json(&found)?,
+        false => {
+            for cart in &found.carts {
+                print::text(&format!("cart {}: {}\n", cart.cart_id, cart.why));
+            }
+            print::text(&format!(
+                "{} sagas in flight, {} possible inputs tried, {} sagas not understood\n",
+                found.sagas, found.inputs, found.not_understood
+            ));
+        }
+    }
+    Ok(crate::failure_if(found.not_understood > 0))
+}
