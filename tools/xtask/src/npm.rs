@@ -49,15 +49,20 @@ fn build(root: &Path) -> anyhow::Result<()> {
         .args(["--no-install", "eventcatalog", "build"]))
 }
 
-/// Installs the packages of `npm/<name>` below target/, and gives the folder.
+/// Installs the packages of `npm/<name>` below target/, and gives the folder. Where a lock
+/// file is there, just what it names.
 fn install(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let source = root.join("tools/xtask/npm").join(name);
     let folder = root.join("target/npm").join(name);
-    copy(&root.join("tools/xtask/npm").join(name), &folder)?;
-    run(Command::new("npm").current_dir(&folder).args([
-        "install",
+    copy(&source, &folder)?;
+    let how: &[_] = if source.join("package-lock.json").exists() {
+        &["ci"]
+    } else {
+        &["install", "--no-package-lock"]
+    };
+    run(Command::new("npm").current_dir(&folder).args(how).args([
         "--no-audit",
         "--no-fund",
-        "--no-package-lock",
         "--ignore-scripts",
         "--loglevel=error",
     ]))?;
