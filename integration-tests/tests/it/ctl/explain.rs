@@ -221,6 +221,24 @@ async fn a_cart_that_never_became_a_checkout_is_explained() {
     let next = shown["next"].as_str().expect("text");
     assert!(next.contains("offsets to read before it"), "{next}");
 
+    // Kafka is away: what the databases have is told.
+    let id = good.cart_id.to_string();
+    let away = [
+        "--kafka-bootstrap-servers",
+        "127.0.0.1:1",
+        "--timeout-seconds",
+        "2",
+    ];
+    let shown = run(&system, &[&["explain", &id, "--json"], &away[..]].concat()).await;
+    let shown = shown.json(0);
+    assert_eq!(shown["state"], "COMPLETED", "{shown:#}");
+    assert_eq!(
+        shown["rows"][3]["rows"][0]["state"], "RECORDED",
+        "{shown:#}"
+    );
+    let notes = shown["notes"].to_string();
+    assert!(notes.contains("Kafka was not asked"), "{notes}");
+
     // Nobody knows it, and what cannot be asked.
     let nobody = Uuid::new_v4().to_string();
     let shown = run(&system, &["explain", &nobody, "--json"]).await.json(1);

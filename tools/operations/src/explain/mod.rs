@@ -9,7 +9,10 @@
 
 mod gather;
 mod outlook;
+mod places;
+mod stored;
 mod text;
+mod timeline;
 
 use std::time::Duration;
 
@@ -208,8 +211,8 @@ pub struct Lag {
 /// Explains a cart.
 ///
 /// # Errors
-/// When the orchestrator's database, Kafka or the registry cannot be asked. A
-/// participant's database that cannot be read is a note, not an error.
+/// When the orchestrator's database cannot be asked. Kafka, the registry or a
+/// participant's database that cannot be asked is a note, and what it has is missing.
 pub async fn explain(target: &Target, cart: CartId, limits: Limits) -> Result<Explanation> {
     gather::explanation(target, cart, limits).await
 }

@@ -23,6 +23,7 @@ pub(super) struct Known<'k> {
     pub(super) lag: &'k [Lag],
     pub(super) names: &'k TopicNames,
     pub(super) search_records: u64,
+    pub(super) kafka_answered: bool,
 }
 
 /// The sentence and the commands.
@@ -90,6 +91,11 @@ impl Known<'_> {
     }
 
     fn unknown(&self) -> (String, Vec<String>) {
+        if !self.kafka_answered {
+            let text = "No checkout of this cart is known, and Kafka could not be asked whether \
+                        one was requested: see the note.";
+            return (text.to_owned(), Vec::new());
+        }
         let topic = contracts::Topic::ShoppingCheckouts;
         if let Some(letter) = self.dead_letter(&[topic]) {
             let why = letter.remark.as_deref().unwrap_or_default();
