@@ -71,6 +71,7 @@ async fn sagas_are_listed_by_filter_and_in_pages() {
             None => break,
         }
     }
+    assert_eq!(paged.len(), stuck.len(), "{paged:?}");
     let mut sorted = paged.clone();
     sorted.sort();
     assert_eq!(paged, sorted);
