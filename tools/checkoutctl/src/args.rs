@@ -17,7 +17,8 @@ use crate::upgrade_args::UpgradeCommand;
 /// Operates the checkout: explains carts, prepares Kafka and the schema registry,
 /// seeds stock and audits.
 ///
-/// Every command can be repeated: what is already as it should be is left alone.
+/// What applies something can be repeated: what is as it should be is left alone. What
+/// acts on sagas or dead letters tells with --dry-run what it would do.
 #[derive(Parser, Debug)]
 #[command(
     version,
@@ -28,9 +29,10 @@ use crate::upgrade_args::UpgradeCommand;
 
 Examples:
   checkoutctl explain 6f2d7c1e-58a4-4c7d-9b0e-3f1a2b4c5d6e
+  checkoutctl sagas retry --state stuck --reason 'payment is back' --dry-run
+  checkoutctl dlq list
   checkoutctl topics apply --kafka-bootstrap-servers localhost:9092
   checkoutctl schemas apply --schema-registry-url http://localhost:8081
-  checkoutctl schemas check && echo ready
   checkoutctl stock set TEA-1=40 CUP-2=12
   checkoutctl audit --json
 

@@ -243,6 +243,9 @@ impl Reader {
             .set("fetch.wait.max.ms", "5")
             .set("fetch.message.max.bytes", FETCH_BYTES)
             .set("queued.min.messages", "1")
+            // So little is queued that the queue is full at once; a second is the
+            // default.
+            .set("fetch.queue.backoff.ms", "5")
             .set("log.connection.close", "false");
         for (name, value) in &kafka.properties {
             config.set(name, value);
