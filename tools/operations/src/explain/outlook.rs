@@ -199,7 +199,11 @@ impl Known<'_> {
             definition.success.record.topic(),
             definition.compensation.acknowledged_by.topic(),
         ];
-        if let Some(letter) = self.dead_letter(&[&[command.topic()][..], &answers].concat()) {
+        // An older one was overcome: the saga has moved on since.
+        let letter = self
+            .dead_letter(&[&[command.topic()][..], &answers].concat())
+            .filter(|letter| letter.at.is_none_or(|at| at >= waiting.since));
+        if let Some(letter) = letter {
             let why = letter.remark.as_deref().unwrap_or_default();
             return Some((
                 format!(
@@ -284,4 +288,128 @@ fn redrive(letter: &Record) -> String {
         "checkoutctl dlq redrive {}:{}:{} --reason '…' --dry-run",
         letter.topic, letter.partition, letter.offset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::ids::GenericUuid;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn saga(state: &str, held: bool) -> Saga {
+        let cart = json!({"customerId": Uuid::nil(), "items": [], "total": 1, "currency": "EUR"});
+        let progress = json!({
+            "checkoutId": Uuid::from_u128(1), "state": state, "step": "AUTHORIZE_PAYMENT",
+            "tries": 2, "since": "2026-01-01T00:00:00Z", "dueAt": "2026-01-01T00:01:00Z",
+            "held": held, "startedAt": "2026-01-01T00:00:00Z",
+            "updatedAt": "2026-01-01T00:00:00Z",
+        });
+        crate::sagas::understood(Uuid::nil(), cart, progress).unwrap()
+    }
+
+    fn record(topic: &str, offset: i64, remark: Option<&str>) -> Entry {
+        Entry::Record(Box::new(Record {
+            topic: topic.to_owned(),
+            partition: 0,
+            offset,
+            at: None,
+            record_type: "payments.AuthorizePayment".to_owned(),
+            source: None,
+            id: None,
+            trace_id: None,
+            content: None,
+            remark: remark.map(str::to_owned),
+        }))
+    }
+
+    fn lag(topic: &str, position: i64) -> Lag {
+        Lag {
+            service: "payment".to_owned(),
+            topic: topic.to_owned(),
+            partition: 0,
+            position: Some(position),
+            end: 100,
+            unread: 100 - position,
+            exact: true,
+        }
+    }
+
+    fn told(saga: &Saga, timeline: &[Entry], lag: &[Lag], wake_at: &str) -> (String, Vec<String>) {
+        of(&Known {
+            cart: CartId::from_untyped_uuid(Uuid::nil()),
+            now: "2026-01-01T00:00:30Z".parse().unwrap(),
+            saga: Some(saga),
+            home_partition: Some(2),
+            wake_at: Some(wake_at.parse().unwrap()),
+            waits_for: None,
+            timeline,
+            lag,
+            names: &TopicNames::default(),
+            search_records: 10,
+            kafka_answered: true,
+        })
+    }
+
+    const NOT_DUE: &str = "2026-01-01T00:01:00Z";
+
+    #[test]
+    fn who_waits_is_told_for_what_and_what_can_be_done() {
+        let (text, commands) = told(&saga("IN_PROGRESS", false), &[], &[], NOT_DUE);
+        assert!(text.contains("AuthorizePayment was sent 2 times"), "{text}");
+        assert!(
+            text.contains("sent again at 2026-01-01T00:01:00Z"),
+            "{text}"
+        );
+        assert!(commands.iter().any(|line| line.contains("compensate")));
+        let (text, _) = told(&saga("IN_PROGRESS", true), &[], &[], NOT_DUE);
+        assert!(text.contains("The brake holds payments back"), "{text}");
+        let (text, commands) = told(&saga("STUCK", false), &[], &[], NOT_DUE);
+        assert!(text.contains("VoidAuthorization"), "{text}");
+        assert!(commands.iter().any(|line| line.contains("resolve")));
+        assert!(!commands.iter().any(|line| line.contains("compensate")));
+    }
+
+    #[test]
+    fn what_keeps_a_saga_from_going_on_comes_first() {
+        let saga = saga("IN_PROGRESS", false);
+        let timer = told(&saga, &[], &[], "2026-01-01T00:00:01Z").0;
+        assert!(timer.contains("has not fired"), "{timer}");
+        assert!(timer.contains("partition 2"), "{timer}");
+
+        let command = [record("payments.commands", 90, None)];
+        let behind = told(&saga, &command, &[lag("payments.commands", 40)], NOT_DUE).0;
+        assert!(behind.contains("has 50 offsets to read"), "{behind}");
+        let handled = told(&saga, &command, &[lag("payments.commands", 91)], NOT_DUE).0;
+        assert!(handled.contains("has not answered"), "{handled}");
+
+        let answer = [record("payments.outcomes", 7, None)];
+        let unread = told(&saga, &answer, &[lag("payments.outcomes", 5)], NOT_DUE).0;
+        assert!(
+            unread.contains("the orchestrator has 2 offsets"),
+            "{unread}"
+        );
+
+        let letter = [record(
+            "payments.commands.dlq",
+            3,
+            Some("put aside by payment"),
+        )];
+        let (dead, commands) = told(&saga, &letter, &[], NOT_DUE);
+        assert!(
+            dead.contains("dead letter on payments.commands.dlq"),
+            "{dead}"
+        );
+        assert!(commands[0].contains("dlq redrive payments.commands.dlq:0:3"));
+        let mut old = letter.clone();
+        if let Entry::Record(record) = &mut old[0] {
+            record.at = Some("2025-12-31T23:59:59Z".parse().unwrap());
+        }
+        let overcome = told(&saga, &old, &[], NOT_DUE).0;
+        assert!(!overcome.contains("dead letter"), "{overcome}");
+        let elsewhere = [record("ordering.replies.dlq", 3, Some("put aside"))];
+        let other = told(&saga, &elsewhere, &[], NOT_DUE).0;
+        assert!(!other.contains("dead letter"), "of another step: {other}");
+    }
 }
