@@ -259,13 +259,19 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         for (topic, statistics) in &statistics.topics {
             for (partition, statistics) in &statistics.partitions {
-                if statistics.fetch_state == "active" && statistics.consumer_lag >= 0 {
+                // What is no longer read here has its lag at its new owner.
+                let lag = match (statistics.desired, statistics.consumer_lag) {
+                    (true, lag @ 0..) => lag,
+                    (true, _) => continue,
+                    (false, _) => 0,
+                };
+                if *partition >= 0 {
                     metrics::gauge!(
                         "saga_consumer_lag_records",
                         "topic" => topic.clone(),
                         "partition" => partition.to_string()
                     )
-                    .set(statistics.consumer_lag as f64);
+                    .set(lag as f64);
                 }
             }
         }
