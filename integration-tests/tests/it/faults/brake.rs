@@ -92,5 +92,13 @@ async fn an_outage_of_a_minute_fails_no_cart_and_sends_no_crowd() {
         }
     }
     until_brake(&system, "OPEN", "0").await;
+    // The others were never suspected, neither under load nor when it ended.
+    let log = system.log("orchestrator", 0).await;
+    let held = log
+        .lines()
+        .filter(|line| line.contains("holding commands back"));
+    for line in held {
+        assert!(line.contains(r#""participant":"payments""#), "{line}");
+    }
     system.assert_no_dead_letters();
 }
