@@ -49,6 +49,10 @@ pub(crate) fn describe() {
         "saga_consumer_lag_records",
         "Records not yet handled, by topic and partition"
     );
+    describe_counter!(
+        "saga_database_trips_total",
+        "Round trips to the database by the message loop"
+    );
     describe_counter!("saga_timers_fired_total", "Timers fired");
     describe_counter!("saga_faults_total", "Faults of the surroundings, by kind");
     describe_counter!(
@@ -60,6 +64,20 @@ pub(crate) fn describe() {
         "Timers and answers that could not be handled"
     );
     describe_gauge!("saga_partitions_owned", "Partitions owned by this instance");
+    // From the start: a rate over a series that begins with its first event misses it.
+    for name in [
+        "saga_database_trips_total",
+        "saga_timers_fired_total",
+        "saga_calls_deferred_total",
+        "saga_inputs_dropped_total",
+    ] {
+        counter!(name).increment(0);
+    }
+}
+
+/// Statements sent together to the database.
+pub(crate) fn database_trip() {
+    counter!("saga_database_trips_total").increment(1);
 }
 
 pub(crate) fn input(kind: &'static str, outcome: &'static str) {

@@ -14,8 +14,8 @@ use futures::future::{Either, try_join_all};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
-use crate::Sql;
 use crate::fault::Fault;
+use crate::{Sql, measure};
 
 /// Opens connections; it holds the address, the credentials and the TLS set-up,
 /// and drives each connection on a task of its own.
@@ -40,6 +40,12 @@ pub fn connector_without_tls(config: tokio_postgres::Config) -> Connector {
         })
     })
 }
+
+/// Each statement is planned once. All of them find some rows of a large table by an
+/// index, whatever their parameters, so planning each anew costs more than it gains;
+/// and one that was planned while its table was empty must not read all of it later.
+const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+                     SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 /// A step of a trip.
 pub(crate) enum Step<'a> {
@@ -68,7 +74,7 @@ impl Session {
             // A stopped process must not hold its row locks for long.
             client
                 .batch_execute(&format!(
-                    "SET idle_in_transaction_session_timeout = {0}; SET statement_timeout = {0}; SET lock_timeout = {0}",
+                    "SET idle_in_transaction_session_timeout = {0}; SET statement_timeout = {0}; SET lock_timeout = {0}; {PLANS}",
                     limit.as_millis()
                 ))
                 .await?;
@@ -117,6 +123,7 @@ impl Session {
                 }
             });
         }
+        measure::database_trip();
         match tokio::time::timeout(self.limit, try_join_all(sent)).await {
             Ok(Ok(rows)) => Ok(rows.into_iter().flatten().collect()),
             Ok(Err(error)) => Err(error.into()),
