@@ -74,11 +74,31 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) instances: u16,
 
+    /// Partitions of each topic; by default as `topics.yaml` has it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    pub(crate) partitions: Option<i32>,
+
+    /// How the public topics are written: in transactions, or so that a crash
+    /// can publish a record twice.
+    #[arg(long, value_enum, default_value_t = Delivery::ExactlyOnce)]
+    pub(crate) delivery: Delivery,
+
+    /// Finished sagas that the databases have before anything is measured.
+    #[arg(long, value_name = "SAGAS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    pub(crate) preload: u64,
+
     /// Measures a second variant in turns with the first, whose services have
     /// this variable, and prints the ratio: the way to judge a setting on a
     /// machine whose speed drifts. May be given several times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) vary: Vec<(String, String)>,
+
+    /// Measures another revision of this repository in turns with the working
+    /// tree, and prints the ratio: the way to judge a change on a machine whose
+    /// speed drifts. Its services are built first; topics and tools are those of
+    /// the working tree.
+    #[arg(long, value_name = "GIT_REV", conflicts_with = "vary")]
+    pub(crate) pair: Option<String>,
 
     /// The folder that the report is written to.
     #[arg(long, value_name = "DIR", default_value = "target/bench-saga")]
@@ -100,6 +120,15 @@ impl Options {
     pub(crate) fn warm_up(&self) -> Duration {
         Duration::from_secs(self.warm_up)
     }
+}
+
+/// How public topics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Delivery {
+    /// In transactions.
+    ExactlyOnce,
+    /// Without.
+    AtLeastOnce,
 }
 
 /// Percentages of carts by their ending.

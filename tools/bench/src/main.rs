@@ -3,6 +3,8 @@
 //! - `cli`: what can be asked for.
 //! - `side`: a variant of the system that is measured: its settings, its services.
 //! - `carts`: what is checked out.
+//! - `pair`: another revision of the repository, built.
+//! - `preload`: finished sagas that were there before.
 //! - `driver`: one run of one variant, in a closed or an open loop.
 //! - `usage`: what processes, databases and logs used meanwhile.
 //! - `report`: figures, tables, and two reports side by side.
@@ -16,6 +18,8 @@ mod carts;
 mod cli;
 mod driver;
 mod page;
+mod pair;
+mod preload;
 mod report;
 mod run;
 mod side;

@@ -232,7 +232,11 @@ impl Report {
             }
             let _ = write!(text, "; transactions a saga:");
             for (name, work) in &run.usage.services {
-                let _ = write!(text, " {name} {:.2}", work.transactions_per_saga);
+                let _ = write!(
+                    text,
+                    " {name} {:.2} ({:.2} trips)",
+                    work.transactions_per_saga, work.trips_per_saga
+                );
             }
             let _ = writeln!(
                 text,

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use rand::RngExt;
 use stack::{Progress, Stack};
 use sysinfo::System;
@@ -14,8 +15,10 @@ use crate::carts::Carts;
 use crate::cli::Options;
 use crate::driver::{Pace, Sample};
 use crate::page;
+use crate::pair;
+use crate::preload;
 use crate::report::{Ratio, Repetition, Report, Run, Settings};
-use crate::side::Side;
+use crate::side::{Side, Variant};
 use crate::usage::{Reading, Usage};
 
 /// Carts in flight while the machine warms up: a cold broker is half as fast.
@@ -28,16 +31,12 @@ const AT_REST_LIMIT: Duration = Duration::from_secs(60);
 /// `slot`.
 pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::Result<bool> {
     let progress = Progress::detect();
-    let began_at = jiff::Timestamp::now().to_string();
+    let began_at = Timestamp::now().to_string();
+    let variants = variants(options, &progress).await?;
     let stack = slot.insert(Stack::start(stack::Options::default(), &progress).await?);
-    let mut sides = vec![Side::start(stack, "a", "as it is".into(), &[], options).await?];
-    if !options.vary.is_empty() {
-        let names: Vec<String> = options
-            .vary
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        sides.push(Side::start(stack, "b", names.join(" "), &options.vary, options).await?);
+    let mut sides = Vec::new();
+    for (name, variant) in ["a", "b"].into_iter().zip(variants) {
+        sides.push(Side::start(stack, name, variant, options).await?);
     }
     let paces: Vec<Pace> = match options.rate {
         Some(rate) => vec![Pace::Rate(rate)],
@@ -54,8 +53,13 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
         let pace = Pace::InFlight(WARM_UP_IN_FLIGHT);
         measure(stack, side, pace, options, &mut system).await?;
         task.done("done");
+        if options.preload > 0 {
+            preload::fill(side, options.preload, &progress).await?;
+        }
     }
 
+    // What was there before was never published.
+    let since = (options.preload > 0).then(Timestamp::now);
     let mut report = Report {
         began_at,
         settings: settings(options),
@@ -98,7 +102,11 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
     for side in &sides {
         let task = progress.task(format!("audit, {}", side.name));
         task.update("reading topics and databases");
-        let violations = side.installation.audit(AT_REST_LIMIT).await?.violations;
+        let violations = side
+            .installation
+            .audit_since(since, AT_REST_LIMIT)
+            .await?
+            .violations;
         task.done(format!("{} violations", violations.len()));
         for run in &mut report.runs {
             if run.variant == side.name {
@@ -112,6 +120,30 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
     }
     publish(&report, options)?;
     Ok(report.violations.is_empty())
+}
+
+/// The working tree, and what it is compared with.
+async fn variants(options: &Options, progress: &Progress) -> anyhow::Result<Vec<Variant>> {
+    let mut variants = vec![Variant {
+        label: "as it is".into(),
+        ..Variant::default()
+    }];
+    if let Some(revision) = &options.pair {
+        variants.push(pair::build(revision, progress).await?);
+    }
+    if !options.vary.is_empty() {
+        let names: Vec<String> = options
+            .vary
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        variants.push(Variant {
+            label: names.join(" "),
+            environment: options.vary.clone(),
+            programs: None,
+        });
+    }
+    Ok(variants)
 }
 
 fn settings(options: &Options) -> Settings {

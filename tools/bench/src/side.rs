@@ -1,6 +1,7 @@
 //! A variant of the system that is measured: an installation with services of
 //! its own settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -9,8 +10,19 @@ use contracts::{Codec, RecordType};
 use stack::{Installation, Service, ServiceOptions, Services, Stack};
 
 use crate::carts;
-use crate::cli::Options;
+use crate::cli::{Delivery, Options};
 use crate::driver::Driver;
+
+/// How the services of a variant differ from those of the working tree.
+#[derive(Debug, Default)]
+pub(crate) struct Variant {
+    /// What a person calls it.
+    pub(crate) label: String,
+    /// Variables of all its services.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The folder of its services' programs, where they are others.
+    pub(crate) programs: Option<PathBuf>,
+}
 
 /// One variant, running.
 pub(crate) struct Side {
@@ -22,21 +34,28 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    /// Starts a variant whose services have these variables.
+    /// Starts a variant whose services differ so.
     pub(crate) async fn start(
         stack: &Stack,
         name: &str,
-        label: String,
-        environment: &[(String, String)],
+        variant: Variant,
         options: &Options,
     ) -> anyhow::Result<Self> {
-        let installation = stack.fresh_installation(name).await?;
+        let label = variant.label;
+        let installation = stack
+            .fresh_installation_with(name, options.partitions)
+            .await?;
         let mut service_options = ServiceOptions::none();
         for service in Service::ALL {
             service_options = service_options.instances(*service, options.instances);
         }
-        for (name, value) in environment {
+        let transactions = options.delivery == Delivery::ExactlyOnce;
+        service_options = service_options.env("PUBLIC_TRANSACTIONS", transactions.to_string());
+        for (name, value) in variant.environment {
             service_options = service_options.env(name, value);
+        }
+        if let Some(folder) = variant.programs {
+            service_options = service_options.programs(folder);
         }
         let services = stack
             .start_services(&installation, &service_options)

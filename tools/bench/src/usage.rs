@@ -26,6 +26,9 @@ pub(crate) struct Work {
     pub(crate) batch_inputs: f64,
     /// Committed database transactions of one saga.
     pub(crate) transactions_per_saga: f64,
+    /// Round trips to the database of one saga.
+    #[serde(default)]
+    pub(crate) trips_per_saga: f64,
 }
 
 /// Of a run.
@@ -49,6 +52,7 @@ pub(crate) struct Reading {
     wal_bytes: i64,
     log_bytes: u64,
     batches: BTreeMap<String, (f64, f64)>,
+    trips: BTreeMap<String, f64>,
 }
 
 impl Reading {
@@ -65,6 +69,7 @@ impl Reading {
             wal_bytes: 0,
             log_bytes: 0,
             batches: BTreeMap::new(),
+            trips: BTreeMap::new(),
         };
         reading.processes(stack, side, system);
         reading.databases(side).await?;
@@ -100,6 +105,9 @@ impl Reading {
                     0.0
                 },
                 transactions_per_saga: per_saga(committed as f64),
+                trips_per_saga: per_saga(
+                    self.trips.get(name).unwrap_or(&0.0) - before.trips.get(name).unwrap_or(&0.0),
+                ),
             };
             (name.clone(), work)
         });
@@ -175,6 +183,10 @@ impl Reading {
                 .or_default();
             of.0 += value(&text, "saga_batch_inputs_sum");
             of.1 += value(&text, "saga_batch_inputs_count");
+            *self
+                .trips
+                .entry(instance.service.name().to_owned())
+                .or_default() += value(&text, "saga_database_trips_total");
         }
         Ok(())
     }

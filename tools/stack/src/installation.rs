@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use checkoutctl::{schemas, topics};
 use contracts::{RegistryConfig, TopicNames};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
@@ -68,7 +69,22 @@ impl Installation {
     /// # Errors
     /// When Kafka, the registry or a database cannot be read.
     pub async fn audit(&self, limit: Duration) -> Result<audit::Report> {
-        let options = audit::Options::default();
+        self.audit_since(None, limit).await
+    }
+
+    /// The same, for carts published since then alone.
+    ///
+    /// # Errors
+    /// As [`Installation::audit`].
+    pub async fn audit_since(
+        &self,
+        since: Option<Timestamp>,
+        limit: Duration,
+    ) -> Result<audit::Report> {
+        let options = audit::Options {
+            since,
+            ..audit::Options::default()
+        };
         Ok(audit::settle(&self.audit_target(), &options, limit).await?)
     }
 
@@ -81,13 +97,19 @@ impl Installation {
     }
 }
 
-/// Creates the databases that are not `given` and applies topics and schemas;
-/// topics with so many `replicas`, or as they are declared.
+/// How topics differ from their declaration, where they do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Shape {
+    pub(crate) partitions: Option<i32>,
+    pub(crate) replicas: Option<i32>,
+}
+
+/// Creates the databases that are not `given` and applies topics and schemas.
 pub(crate) async fn create(
     addresses: &Addresses,
     name: &str,
     topic_prefix: &str,
-    replicas: Option<i32>,
+    shape: Shape,
     given: BTreeMap<Service, String>,
 ) -> Result<Installation> {
     TopicNames::check_prefix(topic_prefix).map_err(Error::Invalid)?;
@@ -123,7 +145,7 @@ pub(crate) async fn create(
     };
     let (databases, (), ()) = tokio::try_join!(
         databases,
-        apply_topics(addresses, topic_prefix, replicas),
+        apply_topics(addresses, topic_prefix, shape),
         apply_schemas(addresses, topic_prefix),
     )?;
     Ok(Installation {
@@ -135,10 +157,11 @@ pub(crate) async fn create(
     })
 }
 
-async fn apply_topics(addresses: &Addresses, prefix: &str, replicas: Option<i32>) -> Result<()> {
+async fn apply_topics(addresses: &Addresses, prefix: &str, shape: Shape) -> Result<()> {
     let cluster = checkoutctl::Cluster::from(&addresses.bootstrap_servers);
     let options = topics::Options {
-        replication_factor: replicas,
+        partitions: shape.partitions,
+        replication_factor: shape.replicas,
         ..topics::Options::default()
     };
     topics::apply(&cluster, &TopicNames::new(prefix), &options)

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::addresses::Addresses;
-use crate::binaries::binaries;
+use crate::binaries::{Binaries, binaries};
 use crate::error::{Error, Result};
 use crate::guard::{Guard, Process, ProcessSpec};
-use crate::installation::{self, Installation};
+use crate::installation::{self, Installation, Shape};
 use crate::native::cache;
 use crate::part::{Part, PartKind};
 use crate::progress::Progress;
@@ -153,9 +153,12 @@ impl Stack {
         };
         let task = self.progress.task("topics, schemas");
         task.update("applying");
-        let replicas = self.replicas();
+        let shape = Shape {
+            partitions: None,
+            replicas: self.replicas(),
+        };
         let installed =
-            installation::create(&self.addresses, "", topic_prefix, replicas, given).await?;
+            installation::create(&self.addresses, "", topic_prefix, shape, given).await?;
         task.done("applied");
         Ok(installed)
     }
@@ -167,6 +170,19 @@ impl Stack {
     /// When the name has other than lower-case letters, digits and
     /// underscores, or more than 40 of them; when something cannot be applied.
     pub async fn fresh_installation(&self, name: &str) -> Result<Installation> {
+        self.fresh_installation_with(name, None).await
+    }
+
+    /// The same, with so many partitions of each topic where they are not to be as
+    /// declared.
+    ///
+    /// # Errors
+    /// As [`Stack::fresh_installation`].
+    pub async fn fresh_installation_with(
+        &self,
+        name: &str,
+        partitions: Option<i32>,
+    ) -> Result<Installation> {
         if !database::is_plain(name) {
             return Err(Error::Invalid(format!(
                 "the installation's name {name:?} must be 1 to 40 lower-case letters, digits and \
@@ -174,8 +190,11 @@ impl Stack {
             )));
         }
         let prefix = format!("{name}.");
-        let replicas = self.replicas();
-        installation::create(&self.addresses, name, &prefix, replicas, Default::default()).await
+        let shape = Shape {
+            partitions,
+            replicas: self.replicas(),
+        };
+        installation::create(&self.addresses, name, &prefix, shape, Default::default()).await
     }
 
     /// Replicas of a topic on brokers of our own: as many as make sense.
@@ -199,7 +218,10 @@ impl Stack {
         installation: &Installation,
         options: &ServiceOptions,
     ) -> Result<Services> {
-        let binaries = binaries(&self.progress).await?;
+        let binaries = match &options.programs {
+            Some(folder) => Binaries::in_folder(folder.clone()),
+            None => binaries(&self.progress).await?,
+        };
         services::start(
             &self.guard,
             &binaries,

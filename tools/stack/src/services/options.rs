@@ -1,6 +1,7 @@
 //! Which services are started, and how they differ from the usual ones.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Service;
@@ -15,6 +16,7 @@ pub struct ServiceOptions {
     pub(super) environment: Vec<(Option<Service>, String, String)>,
     pub(super) arguments: Vec<(Service, String)>,
     pub(super) ready_limit: Duration,
+    pub(crate) programs: Option<PathBuf>,
 }
 
 impl Default for ServiceOptions {
@@ -25,6 +27,7 @@ impl Default for ServiceOptions {
             environment: Vec::new(),
             arguments: Vec::new(),
             ready_limit: READY_LIMIT,
+            programs: None,
         }
     }
 }
@@ -69,6 +72,13 @@ impl ServiceOptions {
     #[must_use]
     pub fn argument_of(mut self, service: Service, argument: impl Into<String>) -> Self {
         self.arguments.push((service, argument.into()));
+        self
+    }
+
+    /// Takes the services' programs from this folder instead of building them.
+    #[must_use]
+    pub fn programs(mut self, folder: PathBuf) -> Self {
+        self.programs = Some(folder);
         self
     }
 
