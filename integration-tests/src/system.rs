@@ -250,6 +250,8 @@ impl System {
         // A killed instance holds its partitions for the session time-out; six
         // seconds is the least that a broker grants.
         let mut options = ServiceOptions::none()
+            // In a storm there is no quiet moment to join a group in.
+            .ready_limit(PATIENCE)
             .env("SESSION_TIMEOUT_MS", "6000")
             .env("DATABASE_POOL_SIZE", "2");
         for service in services {
