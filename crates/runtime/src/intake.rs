@@ -27,6 +27,7 @@ use crate::positions::{self, Positions};
 use crate::progress::ReadTo;
 use crate::settings::Settings;
 use crate::stored::StoredHeader;
+use crate::traffic::{STATISTICS_INTERVAL_MS, Traffic};
 
 /// A record as it came.
 #[derive(Debug)]
@@ -108,8 +109,6 @@ const MAX_HEARTBEAT_INTERVAL_MS: u128 = 3_000;
 /// How long the consumer's thread may be held up before the group takes this
 /// instance for dead: librdkafka's own default.
 const MAX_POLL_INTERVAL_MS: u128 = 300_000;
-/// How often librdkafka reports the lag.
-const STATISTICS_INTERVAL_MS: &str = "5000";
 
 struct Context {
     topics: TopicNames,
@@ -118,6 +117,7 @@ struct Context {
     /// Whether offsets carry what was published in transactions.
     transactions: bool,
     positions: Positions,
+    traffic: Traffic,
 }
 
 /// The consumer as a member of its group.
@@ -257,6 +257,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.traffic.tell(&statistics);
         for (topic, statistics) in &statistics.topics {
             for (partition, statistics) in &statistics.partitions {
                 // What is no longer read here has its lag at its new owner.
@@ -369,6 +370,7 @@ impl Intake {
                 generation: AtomicU64::new(0),
                 transactions,
                 positions: Positions::new(&config),
+                traffic: Traffic::of("consumer"),
             })
             .map_err(RunError::Configuration)?;
         let names: Vec<&str> = consumes.iter().map(|topic| topics.name(*topic)).collect();

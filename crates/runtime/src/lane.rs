@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use contracts::TopicNames;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use crate::Home;
@@ -28,6 +28,7 @@ use crate::publisher::{Group, Shared, producer_config, record};
 use crate::readers::Readers;
 use crate::settings::Settings;
 use crate::stored::StoredRecord;
+use crate::traffic::Traffic;
 
 /// How a published sequence number stands in an offset's metadata.
 const MARK: &str = "published=";
@@ -103,7 +104,7 @@ impl Lane {
             .set("message.timeout.ms", timeout.as_millis().to_string());
         let deliveries = Arc::new(Deliveries::default());
         let producer = config
-            .create_with_context(LaneContext(Arc::clone(&deliveries)))
+            .create_with_context(LaneContext(Arc::clone(&deliveries), Traffic::of("lane")))
             .map_err(RunError::Configuration)?;
         // Bounded all the same: no more publications wait than messages may be
         // unacknowledged.
@@ -194,11 +195,15 @@ struct Deliveries {
     changed: Condvar,
 }
 
-struct LaneContext(Arc<Deliveries>);
+struct LaneContext(Arc<Deliveries>, Traffic);
 
 impl ClientContext for LaneContext {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "transactional producer");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.1.tell(&statistics);
     }
 }
 

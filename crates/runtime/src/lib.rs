@@ -18,6 +18,7 @@
 //! - `intake`: the consumer and its rebalances.
 //! - `publisher`: the producer and what is not yet acknowledged.
 //! - `lane`: the transactions in which public records are published.
+//! - `traffic`: what Kafka clients send and receive.
 //! - `readers`: whether an open transaction holds the readers of public topics back.
 //! - `calls`: the bounded pool for calls to the outside.
 //! - `fault`: transient or poison, decided in one place.
@@ -47,6 +48,7 @@ mod settings;
 mod stored;
 mod topics;
 mod trace;
+mod traffic;
 mod worker;
 
 pub use fault::RunError;

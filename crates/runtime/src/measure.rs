@@ -7,6 +7,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 
 /// Names and units, for `/metrics`.
 pub(crate) fn describe() {
+    crate::traffic::describe();
     describe_counter!(
         "saga_inputs_total",
         "Inputs handled, by type (a record's name, timer or answer) and outcome (handled, refused)"

@@ -7,12 +7,13 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientContext, IntoOpaque};
+use rdkafka::{ClientContext, IntoOpaque, Statistics};
 use tokio::sync::Notify;
 
 use crate::fault::{Fault, RunError};
 use crate::settings::Settings;
 use crate::stored::StoredRecord;
+use crate::traffic::{STATISTICS_INTERVAL_MS, Traffic};
 
 /// The messages of one batch that belong to one home.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Shared {
     }
 }
 
-struct Deliveries(Arc<Shared>);
+struct Deliveries(Arc<Shared>, Traffic);
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -59,6 +60,10 @@ impl ClientContext for Deliveries {
         // shows as a failed delivery. librdkafka logs the first of each kind
         // itself: without a broker, this would be dozens of lines a second.
         tracing::debug!(%error, reason, "producer");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.1.tell(&statistics);
     }
 }
 
@@ -111,6 +116,7 @@ pub(crate) fn producer_config(settings: &Settings) -> rdkafka::ClientConfig {
         .set("enable.idempotence", "true")
         // Any wait here is a wait of every saga.
         .set("linger.ms", "0")
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
         .set("message.max.bytes", PRODUCER_MESSAGE_MAX_BYTES)
         // Java's partitioner, so that records of one cart from any client
         // meet in one partition.
@@ -129,7 +135,7 @@ impl Publisher {
         config.set("message.timeout.ms", "0");
         let shared = Arc::new(Shared::default());
         let producer = config
-            .create_with_context(Deliveries(Arc::clone(&shared)))
+            .create_with_context(Deliveries(Arc::clone(&shared), Traffic::of("producer")))
             .map_err(RunError::Configuration)?;
         Ok(Self { producer, shared })
     }
