@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+/// Of each measurement of the parts alone, unless told otherwise.
+const FLOOR_SECONDS: u64 = 2;
+
 /// Measures the whole saga on this machine: starts Kafka, a schema registry,
 /// PostgreSQL and the services, keeps carts in flight, and reports sagas a
 /// second and latencies from a cart's publication until a `read_committed`
@@ -33,6 +36,31 @@ pub(crate) enum Command {
         /// The report to look at: its JSON file.
         after: PathBuf,
     },
+    /// Measures what the parts cost by themselves: records through this client and
+    /// broker, rows through this database, bare Kafka transactions; and computes from
+    /// that the least processor time of a saga.
+    Floor(FloorOptions),
+}
+
+/// What is measured of the parts alone.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FloorOptions {
+    /// Length of each of its measurements, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = FLOOR_SECONDS, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+
+    /// Partitions of each topic; by default as `topics.yaml` has it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    pub(crate) partitions: Option<i32>,
+
+    /// The folder that the figures are written to, as `floor.json`.
+    #[arg(long, value_name = "DIR", default_value = "target/bench-saga")]
+    pub(crate) out: PathBuf,
+
+    /// Ends standard output with one line: a JSON object with the figures.
+    /// Everything else goes to standard error.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What is measured, and how long.
@@ -100,6 +128,21 @@ pub(crate) struct Options {
     #[arg(long, value_name = "GIT_REV", conflicts_with = "vary")]
     pub(crate) pair: Option<String>,
 
+    /// How often memory is looked at during a run, in seconds; from a minute on, a run
+    /// tells how fast it grows.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) sample_seconds: u64,
+
+    /// How long the services are looked at without work, in seconds; 0 leaves it out.
+    /// Processor time is counted in steps of 10 ms, so 20 s tell 0.05 percent.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub(crate) idle_seconds: u64,
+
+    /// Measures the parts alone first, as `floor` does, and tells how far from the
+    /// least processor time each run is.
+    #[arg(long)]
+    pub(crate) floor: bool,
+
     /// The folder that the report is written to.
     #[arg(long, value_name = "DIR", default_value = "target/bench-saga")]
     pub(crate) out: PathBuf,
@@ -114,6 +157,26 @@ impl Options {
     /// Length of a run.
     pub(crate) fn length(&self) -> Duration {
         Duration::from_secs(self.seconds)
+    }
+
+    /// Between two looks at memory.
+    pub(crate) fn sample_every(&self) -> Duration {
+        Duration::from_secs(self.sample_seconds)
+    }
+
+    /// Without work.
+    pub(crate) fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_seconds)
+    }
+
+    /// What `--floor` measures.
+    pub(crate) fn floor_options(&self) -> FloorOptions {
+        FloorOptions {
+            seconds: FLOOR_SECONDS,
+            partitions: self.partitions,
+            out: self.out.clone(),
+            json: self.json,
+        }
     }
 
     /// What is not counted of it.
@@ -181,6 +244,8 @@ mod tests {
         assert_eq!(args.options.in_flight, [1, 8]);
         assert_eq!(args.options.vary, [("A".to_owned(), "b=c".to_owned())]);
         assert!(Args::try_parse_from(["bench", "--rate", "5", "--in-flight", "1"]).is_err());
+        let floor = Args::parse_from(["bench", "floor", "--seconds", "1"]);
+        assert!(matches!(floor.command, Some(Command::Floor(options)) if options.seconds == 1));
     }
 
     #[test]

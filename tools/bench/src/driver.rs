@@ -5,17 +5,20 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use contracts::ids::{CheckoutId, checkout_id};
+use contracts::ids::{CheckoutId, GenericUuid, checkout_id};
 use contracts::{Codec, Message, Topic, TraceContext, headers};
 use hdrhistogram::Histogram;
+use jiff::Timestamp;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use stack::Installation;
 
 use crate::carts::Carts;
+use crate::hops::Traced;
+use crate::traffic::{Observed, STATISTICS_INTERVAL_MS, Traffic};
 
 /// Asking for a topic's partitions.
 const METADATA_LIMIT: Duration = Duration::from_secs(30);
@@ -25,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
 /// Latencies are kept in microseconds up to ten minutes, to three digits.
 const LONGEST_US: u64 = 600_000_000;
+/// In the middle of the measured time, carts of this long are traced.
+const TRACED: Duration = Duration::from_secs(2);
 
 /// How carts are published.
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +54,22 @@ pub(crate) struct Sample {
     pub(crate) latencies: Histogram<u64>,
     /// Carts published in the whole run, warm-up included.
     pub(crate) published: u64,
+    /// Some whose orders were created, to be followed hop by hop.
+    pub(crate) traced: Vec<Traced>,
+}
+
+/// A cart whose outcome has not been read.
+struct Open {
+    /// When it was published, or was due.
+    since: Instant,
+    /// Where it is one to be followed.
+    traced: Option<Traced>,
 }
 
 /// The client of one variant: its carts and its public topics.
 pub(crate) struct Driver {
-    producer: ThreadedProducer<DefaultProducerContext>,
-    consumer: BaseConsumer,
+    producer: ThreadedProducer<Observed>,
+    consumer: BaseConsumer<Observed>,
     codec: Codec,
     runtime: tokio::runtime::Handle,
 }
@@ -68,15 +83,17 @@ impl Driver {
             .set("linger.ms", "0")
             // Java's: so carts go where other producers would put them.
             .set("partitioner", "murmur2_random")
-            .create()
+            .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
+            .create_with_context(Observed::default())
             .context("cannot create a producer")?;
-        let consumer: BaseConsumer = ClientConfig::new()
+        let consumer: BaseConsumer<Observed> = ClientConfig::new()
             .set("bootstrap.servers", &installation.bootstrap_servers)
             .set("client.id", "bench-subscriber")
             .set("group.id", format!("{}bench", installation.topic_prefix))
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed")
-            .create()
+            .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
+            .create_with_context(Observed::default())
             .context("cannot create a consumer")?;
         let mut assignment = TopicPartitionList::new();
         for topic in [Topic::OrderingOrders, Topic::OrderingCheckouts] {
@@ -103,9 +120,24 @@ impl Driver {
         })
     }
 
+    /// What our own clients have sent.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let producer = self.producer.context().totals();
+        let consumer = self.consumer.client().context().totals();
+        [
+            ("load/producer".to_owned(), producer),
+            ("load/consumer".to_owned(), consumer),
+        ]
+        .into()
+    }
+
     /// Publishes at this pace for `warm_up` and `length`, counts what ends in
     /// `length`, then waits until all have ended. `measuring` is called when the
     /// measured time begins and when it ends.
+    ///
+    /// Latencies are those of the sagas that ended in the measured time; at a rate,
+    /// of the carts that were due in it, however late they ended: what a stall at its
+    /// end delays is not left out.
     pub(crate) fn run(
         &self,
         pace: Pace,
@@ -114,7 +146,7 @@ impl Driver {
         length: Duration,
         measuring: &mut dyn FnMut(bool),
     ) -> anyhow::Result<Sample> {
-        let mut open: HashMap<CheckoutId, Instant> = HashMap::new();
+        let mut open: HashMap<CheckoutId, Open> = HashMap::new();
         let mut sample = Sample {
             ended: 0,
             created: 0,
@@ -123,9 +155,12 @@ impl Driver {
             took: length,
             latencies: Histogram::new_with_bounds(1, LONGEST_US, 3)?,
             published: 0,
+            traced: Vec::new(),
         };
         let begin = Instant::now();
         let (from, until) = (begin + warm_up, begin + warm_up + length);
+        let middle = from + length.saturating_sub(TRACED) / 2;
+        let to_trace = middle..middle + TRACED;
         let mut last_news = begin;
         let mut measured = None;
         loop {
@@ -138,25 +173,26 @@ impl Driver {
                 measured = Some(false);
                 measuring(false);
             }
-            if now < until {
-                match pace {
-                    Pace::InFlight(most) => {
-                        while open.len() < most as usize {
-                            self.publish(carts, Instant::now(), &mut open)?;
-                            sample.published += 1;
-                        }
-                    }
-                    Pace::Rate(rate) => loop {
-                        let due = begin
-                            + Duration::from_secs(1) * u32::try_from(sample.published)? / rate;
-                        if due > Instant::now() {
-                            break;
-                        }
-                        self.publish(carts, due, &mut open)?;
+            match pace {
+                Pace::InFlight(most) => {
+                    while now < until && open.len() < most as usize {
+                        let now = Instant::now();
+                        self.publish(carts, now, to_trace.contains(&now), &mut open)?;
                         sample.published += 1;
-                    },
+                    }
                 }
-            } else if open.is_empty() {
+                // All that are due before the end, also where the end has passed.
+                Pace::Rate(rate) => loop {
+                    let due =
+                        begin + Duration::from_secs(1) * u32::try_from(sample.published)? / rate;
+                    if due > Instant::now() || due >= until {
+                        break;
+                    }
+                    self.publish(carts, due, to_trace.contains(&due), &mut open)?;
+                    sample.published += 1;
+                },
+            }
+            if now >= until && open.is_empty() {
                 return Ok(sample);
             }
             let Some(record) = self.consumer.poll(POLL) else {
@@ -178,22 +214,41 @@ impl Driver {
                 .runtime
                 .block_on(self.codec.decode(topic, record.payload()));
             let read = Instant::now();
-            let (checkout, of) = match decoded.context("an outcome cannot be decoded")? {
-                Message::OrderCreated(order) => (order.checkout_id, &mut sample.created),
-                Message::CheckoutFailed(failed) => (failed.checkout_id, &mut sample.failed),
-                Message::CheckoutRejected(rejected) => (rejected.checkout_id, &mut sample.rejected),
+            let (checkout, is_created, of) = match decoded
+                .context("an outcome cannot be decoded")?
+            {
+                Message::OrderCreated(order) => (order.checkout_id, true, &mut sample.created),
+                Message::CheckoutFailed(failed) => (failed.checkout_id, false, &mut sample.failed),
+                Message::CheckoutRejected(rejected) => {
+                    (rejected.checkout_id, false, &mut sample.rejected)
+                }
                 _ => continue,
             };
             // A second outcome is found by the audit at the end.
-            let Some(since) = open.remove(&checkout) else {
+            let Some(Open { since, traced }) = open.remove(&checkout) else {
                 continue;
             };
             last_news = read;
-            if read >= from && read < until {
+            let counted = from..until;
+            if counted.contains(&read) {
                 sample.ended += 1;
                 *of += 1;
+            }
+            let is_timed = match pace {
+                Pace::InFlight(_) => counted.contains(&read),
+                Pace::Rate(_) => counted.contains(&since),
+            };
+            if is_timed {
                 let us = u64::try_from((read - since).as_micros())?;
                 sample.latencies.record(us.clamp(1, LONGEST_US))?;
+            }
+            if let Some(traced) = traced
+                && is_created
+            {
+                sample.traced.push(Traced {
+                    read_us: Timestamp::now().as_microsecond(),
+                    ..traced
+                });
             }
         }
     }
@@ -202,21 +257,25 @@ impl Driver {
         &self,
         carts: &mut Carts,
         since: Instant,
-        open: &mut HashMap<CheckoutId, Instant>,
+        is_traced: bool,
+        open: &mut HashMap<CheckoutId, Open>,
     ) -> anyhow::Result<()> {
         let cart = carts.draw();
         let checkout = checkout_id(cart.event_id);
         let occurred_at = cart.occurred_at;
+        let trace = TraceContext::new_root();
+        let traced = is_traced.then(|| Traced {
+            trace_id: trace.trace_id,
+            cart_id: cart.cart_id.into_untyped_uuid(),
+            checkout_id: checkout.into_untyped_uuid(),
+            published_us: Timestamp::now().as_microsecond(),
+            read_us: 0,
+        });
         let message = Message::from(cart);
         let value = self.codec.encode(&message)?;
         let key = message.key();
         let mut all = OwnedHeaders::new();
-        for (key, value) in headers(
-            &message,
-            "/bench/cart-service",
-            occurred_at,
-            &TraceContext::new_root(),
-        ) {
+        for (key, value) in headers(&message, "/bench/cart-service", occurred_at, &trace) {
             all = all.insert(Header {
                 key: &key,
                 value: Some(&value),
@@ -224,7 +283,7 @@ impl Driver {
         }
         let topic = self.codec.topics().name(Topic::ShoppingCheckouts);
         let mut record = BaseRecord::to(topic).key(&key).payload(&value).headers(all);
-        open.insert(checkout, since);
+        open.insert(checkout, Open { since, traced });
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),

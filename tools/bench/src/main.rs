@@ -7,8 +7,12 @@
 //! - `preload`: finished sagas that were there before.
 //! - `driver`: one run of one variant, in a closed or an open loop.
 //! - `usage`: what processes, databases and logs used meanwhile.
-//! - `report`: figures, tables, and two reports side by side.
-//! - `page`: a report as a web page.
+//! - `processes`, `memory`, `traffic`, `scrape`: what `usage` is read from.
+//! - `hops`: where one saga's time goes, from its trace.
+//! - `rest`: the services without work, and how soon one is ready.
+//! - `floor`: what the parts cost by themselves, and the least a saga can cost.
+//! - `report`: figures, and two reports side by side.
+//! - `table`, `page`: a report as text and as a web page.
 //! - `run`: all of it, in order.
 
 // What this program is asked for goes to standard output.
@@ -17,17 +21,26 @@
 mod carts;
 mod cli;
 mod driver;
+mod floor;
+mod hops;
+mod memory;
 mod page;
 mod pair;
 mod preload;
+mod processes;
 mod report;
+mod rest;
 mod run;
+mod scrape;
 mod side;
+mod table;
+mod traffic;
 mod usage;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use stack::Stack;
 
 use crate::cli::{Args, Command};
 
@@ -49,7 +62,7 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         let mut stack = None;
         let outcome = tokio::select! {
-            outcome = run::run(&args.options, &mut stack) => Some(outcome),
+            outcome = measure(&args, &mut stack) => Some(outcome),
             _ = tokio::signal::ctrl_c() => None,
         };
         if let Some(stack) = stack.take()
@@ -65,6 +78,13 @@ fn main() -> ExitCode {
     // Threads that wait for Kafka need not be waited for.
     runtime.shutdown_background();
     code
+}
+
+async fn measure(args: &Args, stack: &mut Option<Stack>) -> anyhow::Result<bool> {
+    match &args.command {
+        Some(Command::Floor(options)) => run::floor_alone(options, stack).await,
+        _ => run::run(&args.options, stack).await,
+    }
 }
 
 fn finish(outcome: anyhow::Result<bool>) -> ExitCode {

@@ -1,12 +1,14 @@
-//! Figures, tables, and two reports side by side.
+//! Figures, and two reports side by side.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::driver::{Pace, Sample};
+use crate::floor::{Floor, Least};
+use crate::hops::Hop;
+use crate::rest::Rest;
 use crate::usage::Usage;
 
 /// All that was measured.
@@ -20,6 +22,12 @@ pub(crate) struct Report {
     pub(crate) runs: Vec<Run>,
     /// The second variant against the first, by load.
     pub(crate) ratios: Vec<Ratio>,
+    /// One for each variant: without work.
+    #[serde(default)]
+    pub(crate) rest: Vec<Rest>,
+    /// What the parts cost by themselves, where that was asked for.
+    #[serde(default)]
+    pub(crate) floor: Option<Floor>,
     /// What did not add up at the end, over all variants.
     pub(crate) violations: Vec<String>,
 }
@@ -61,6 +69,15 @@ pub(crate) struct Run {
     pub(crate) violations: usize,
     /// Of the repetition with the median throughput.
     pub(crate) usage: Usage,
+    /// Where the time of a saga goes whose order is created; of the same repetition.
+    #[serde(default)]
+    pub(crate) hops: Vec<Hop>,
+    /// The sagas that these are of.
+    #[serde(default)]
+    pub(crate) hops_sagas: usize,
+    /// The least processor time of a saga, where the parts were measured.
+    #[serde(default)]
+    pub(crate) least: Option<Least>,
 }
 
 /// One variant against another under one load.
@@ -88,10 +105,12 @@ pub(crate) struct Repetition {
     failed: u64,
     rejected: u64,
     usage: Usage,
+    hops: Vec<Hop>,
+    hops_sagas: usize,
 }
 
 impl Repetition {
-    pub(crate) fn new(sample: &Sample, usage: Usage) -> Self {
+    pub(crate) fn new(sample: &Sample, usage: Usage, hops: (Vec<Hop>, usize)) -> Self {
         #[allow(clippy::cast_precision_loss, reason = "figures for people")]
         let ms = |us: u64| us as f64 / 1_000.0;
         #[allow(clippy::cast_precision_loss, reason = "figures for people")]
@@ -106,6 +125,8 @@ impl Repetition {
             failed: sample.failed,
             rejected: sample.rejected,
             usage,
+            hops: hops.0,
+            hops_sagas: hops.1,
         }
     }
 }
@@ -129,10 +150,9 @@ impl Run {
         let of = |get: fn(&Repetition) -> f64| median(repetitions.iter().map(get).collect());
         let throughputs: Vec<f64> = repetitions.iter().map(|one| one.sagas_per_second).collect();
         let middle = of(|one| one.sagas_per_second);
-        let usage = repetitions
+        let one = repetitions
             .iter()
-            .find(|one| one.sagas_per_second.total_cmp(&middle).is_eq())
-            .map(|one| one.usage.clone());
+            .find(|one| one.sagas_per_second.total_cmp(&middle).is_eq());
         let (in_flight, rate) = match pace {
             Pace::InFlight(carts) => (Some(carts), None),
             Pace::Rate(rate) => (None, Some(rate)),
@@ -151,7 +171,10 @@ impl Run {
             failed: repetitions.iter().map(|one| one.failed).sum(),
             rejected: repetitions.iter().map(|one| one.rejected).sum(),
             violations: 0,
-            usage: usage.unwrap_or_default(),
+            usage: one.map(|one| one.usage.clone()).unwrap_or_default(),
+            hops: one.map(|one| one.hops.clone()).unwrap_or_default(),
+            hops_sagas: one.map_or(0, |one| one.hops_sagas),
+            least: None,
         }
     }
 
@@ -190,75 +213,6 @@ impl Ratio {
 }
 
 impl Report {
-    /// The tables for people.
-    pub(crate) fn table(&self) -> String {
-        let mut text = String::new();
-        let title = [
-            "variant", "load", "sagas/s", "range", "p50 ms", "p90", "p99", "max",
-        ];
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "{:<28} {:>14} {:>9} {:>15} {:>8} {:>8} {:>8} {:>8}",
-            title[0], title[1], title[2], title[3], title[4], title[5], title[6], title[7]
-        );
-        for run in &self.runs {
-            let (low, high) = run.sagas_per_second_range;
-            let _ = writeln!(
-                text,
-                "{:<28} {:>14} {:>9.0} {:>15} {:>8.1} {:>8.1} {:>8.1} {:>8.1}",
-                run.variant,
-                run.load(),
-                run.sagas_per_second,
-                format!("{low:.0}-{high:.0}"),
-                run.p50_ms,
-                run.p90_ms,
-                run.p99_ms,
-                run.max_ms
-            );
-        }
-        for run in &self.runs {
-            let _ = write!(text, "\n{}, {}: µs of CPU a saga:", run.variant, run.load());
-            for (name, used) in &run.usage.processes {
-                let _ = write!(text, " {name} {:.0}", used.cpu_us_per_saga);
-            }
-            let _ = write!(text, "; MiB:");
-            for (name, used) in &run.usage.processes {
-                let _ = write!(text, " {name} {:.0}", used.memory_mib);
-            }
-            let _ = write!(text, "; inputs a batch:");
-            for (name, work) in &run.usage.services {
-                let _ = write!(text, " {name} {:.1}", work.batch_inputs);
-            }
-            let _ = write!(text, "; transactions a saga:");
-            for (name, work) in &run.usage.services {
-                let _ = write!(
-                    text,
-                    " {name} {:.2} ({:.2} trips)",
-                    work.transactions_per_saga, work.trips_per_saga
-                );
-            }
-            let _ = writeln!(
-                text,
-                "; bytes a saga: WAL {:.0}, topics {:.0}",
-                run.usage.wal_bytes_per_saga, run.usage.log_bytes_per_saga
-            );
-        }
-        for ratio in &self.ratios {
-            let (low, high) = ratio.throughput_range;
-            let _ = writeln!(
-                text,
-                "\n{}: {} against {}: throughput × {:.3} ({low:.3} to {high:.3}), p50 {:+.1} ms",
-                ratio.load, ratio.of, ratio.to, ratio.throughput, ratio.p50_difference_ms
-            );
-        }
-        let _ = writeln!(text, "\n{} violations", self.violations.len());
-        for violation in &self.violations {
-            let _ = writeln!(text, "  {violation}");
-        }
-        text
-    }
-
     fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the report {}", path.display()))?;
@@ -310,6 +264,8 @@ mod tests {
             failed: 0,
             rejected: 0,
             usage: Usage::default(),
+            hops: vec![],
+            hops_sagas: 0,
         }
     }
 
@@ -352,10 +308,11 @@ mod tests {
             },
             runs: vec![Run::of("a", Pace::Rate(50), &[repetition(50.0, 9.5)])],
             ratios: vec![],
+            rest: vec![],
+            floor: None,
             violations: vec![],
         };
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
-        assert!(report.table().contains("50/s"), "{}", report.table());
     }
 }

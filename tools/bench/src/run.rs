@@ -1,5 +1,6 @@
 //! All of it, in order: variants in turns, load by load.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -8,17 +9,22 @@ use anyhow::Context;
 use jiff::Timestamp;
 use rand::RngExt;
 use stack::{Progress, Stack};
-use sysinfo::System;
 use tokio::sync::mpsc;
 
 use crate::carts::Carts;
-use crate::cli::Options;
+use crate::cli::{FloorOptions, Options};
 use crate::driver::{Pace, Sample};
+use crate::floor;
+use crate::hops::{self, Hop};
+use crate::memory::Moment;
 use crate::page;
 use crate::pair;
 use crate::preload;
+use crate::processes::Looker;
 use crate::report::{Ratio, Repetition, Report, Run, Settings};
+use crate::rest;
 use crate::side::{Side, Variant};
+use crate::table;
 use crate::usage::{Reading, Usage};
 
 /// Carts in flight while the machine warms up: a cold broker is half as fast.
@@ -34,6 +40,10 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
     let began_at = Timestamp::now().to_string();
     let variants = variants(options, &progress).await?;
     let stack = slot.insert(Stack::start(stack::Options::default(), &progress).await?);
+    let floor = match options.floor {
+        true => Some(floor::measure(stack, &options.floor_options(), &progress).await?),
+        false => None,
+    };
     let mut sides = Vec::new();
     for (name, variant) in ["a", "b"].into_iter().zip(variants) {
         sides.push(Side::start(stack, name, variant, options).await?);
@@ -47,11 +57,10 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
             .map(Pace::InFlight)
             .collect(),
     };
-    let mut system = System::new();
     for side in &sides {
         let task = progress.task(format!("warm-up, {}", side.name));
         let pace = Pace::InFlight(WARM_UP_IN_FLIGHT);
-        measure(stack, side, pace, options, &mut system).await?;
+        measure(stack, side, pace, options).await?;
         task.done("done");
         if options.preload > 0 {
             preload::fill(side, options.preload, &progress).await?;
@@ -65,6 +74,8 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
         settings: settings(options),
         runs: Vec::new(),
         ratios: Vec::new(),
+        rest: Vec::new(),
+        floor: floor.clone(),
         violations: Vec::new(),
     };
     for pace in paces {
@@ -75,8 +86,10 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
                     "{pace:?}, {}, {turn} of {}",
                     side.name, options.repeat
                 ));
-                let (sample, usage) = measure(stack, side, pace, options, &mut system).await?;
-                let repetition = Repetition::new(&sample, usage);
+                let (sample, usage) = measure(stack, side, pace, options).await?;
+                task.update("hop by hop");
+                let hops = hops_of(side, &sample).await;
+                let repetition = Repetition::new(&sample, usage, hops);
                 task.done(format!(
                     "{:.0} sagas/s, p50 {:.1} ms",
                     repetition.sagas_per_second, repetition.p50_ms
@@ -84,11 +97,14 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
                 done.push(repetition);
             }
         }
-        let runs: Vec<Run> = sides
+        let mut runs: Vec<Run> = sides
             .iter()
             .zip(&repetitions)
             .map(|(side, done)| Run::of(&side.name, pace, done))
             .collect();
+        for run in &mut runs {
+            run.least = floor.as_ref().map(|floor| floor.least_of(&run.usage));
+        }
         if let ([first, second], [before, after]) = (&sides[..], &repetitions[..]) {
             let load = runs[0].load();
             report.ratios.push(Ratio::of(
@@ -118,8 +134,26 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
             .map(|violation| format!("{}: {violation}", side.name));
         report.violations.extend(texts);
     }
+    report.rest = rest::measure(stack, &sides, options.idle(), &progress).await?;
     publish(&report, options)?;
     Ok(report.violations.is_empty())
+}
+
+/// Measures the parts alone.
+pub(crate) async fn floor_alone(
+    options: &FloorOptions,
+    slot: &mut Option<Stack>,
+) -> anyhow::Result<bool> {
+    let progress = Progress::detect();
+    let stack = slot.insert(Stack::start(stack::Options::default(), &progress).await?);
+    let floor = floor::measure(stack, options, &progress).await?;
+    let json = serde_json::to_string(&floor)?;
+    print(&floor.table(), options.json);
+    write(&options.out, "floor.json", &json)?;
+    if options.json {
+        println!("{json}");
+    }
+    Ok(true)
 }
 
 /// The working tree, and what it is compared with.
@@ -165,13 +199,12 @@ fn settings(options: &Options) -> Settings {
     }
 }
 
-/// One run, with the readings at both ends of its measured time.
+/// One run, with the readings at both ends of its measured time, and of memory between.
 async fn measure(
     stack: &Stack,
     side: &Side,
     pace: Pace,
     options: &Options,
-    system: &mut System,
 ) -> anyhow::Result<(Sample, Usage)> {
     let mut carts = Carts::new(rand::rng().random(), options.mix, options.items);
     let (ticks, mut ticked) = mpsc::unbounded_channel();
@@ -183,42 +216,75 @@ async fn measure(
             let _ = ticks.send(begins);
         })
     });
-    let mut usage = None;
-    let mut begin = None;
-    while let Some(begins) = ticked.recv().await {
-        let reading = Reading::take(stack, side, system).await?;
+    let mut looker = Looker::new(stack, Some(&side.services));
+    let every = options.sample_every();
+    let mut begin: Option<(Reading, Vec<Moment>)> = None;
+    let mut end = None;
+    loop {
+        let ticked = tokio::select! {
+            ticked = ticked.recv() => ticked,
+            () = tokio::time::sleep(every), if begin.is_some() && end.is_none() => {
+                if let Some((first, memory)) = &mut begin {
+                    memory.push(Moment::new(first.seconds(), &looker.look()));
+                }
+                continue;
+            }
+        };
+        let Some(begins) = ticked else { break };
+        let reading = Reading::take(stack, side, &mut looker).await?;
         match begins {
-            true => begin = Some(reading),
-            false => usage = begin.take().map(|begin| (begin, reading)),
+            true => begin = Some((reading, Vec::new())),
+            false => end = Some(reading),
         }
     }
     let sample = driving.await.context("the run's thread")??;
-    let usage = usage.map_or_else(Usage::default, |(begin, end)| {
-        end.since(&begin, sample.ended)
-    });
+    let usage = match (begin, end) {
+        (Some((begin, mut memory)), Some(end)) => {
+            memory.insert(0, begin.moment(&begin));
+            memory.push(end.moment(&begin));
+            end.since(&begin, sample.ended, memory)
+        }
+        _ => Usage::default(),
+    };
     Ok((sample, usage))
 }
 
+/// The hops of a run; none where they cannot be read, which does not end a measurement:
+/// another revision may keep its times elsewhere.
+async fn hops_of(side: &Side, sample: &Sample) -> (Vec<Hop>, usize) {
+    match hops::read(&side.installation, &sample.traced).await {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("{}: no hops: {error:#}", side.name);
+            (Vec::new(), 0)
+        }
+    }
+}
+
 fn publish(report: &Report, options: &Options) -> anyhow::Result<()> {
-    let table = report.table();
-    match options.json {
-        true => eprintln!("{table}"),
-        false => println!("{table}"),
-    }
-    std::fs::create_dir_all(&options.out)
-        .with_context(|| format!("cannot create {}", options.out.display()))?;
+    print(&table::of(report), options.json);
     let json = serde_json::to_string(report)?;
-    for (name, content) in [
-        ("report.json", &json),
-        ("report.html", &page::page(report)?),
-    ] {
-        let path = options.out.join(name);
-        std::fs::write(&path, content)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("written: {}", path.display());
-    }
+    write(&options.out, "report.json", &json)?;
+    write(&options.out, "report.html", &page::page(report)?)?;
     if options.json {
         println!("{json}");
     }
+    Ok(())
+}
+
+/// For people; where the end of standard output is for programs, all else is not there.
+fn print(table: &str, json: bool) {
+    match json {
+        true => eprintln!("{table}"),
+        false => println!("{table}"),
+    }
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    let path = folder.join(name);
+    std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("written: {}", path.display());
     Ok(())
 }

@@ -12,6 +12,7 @@ use stack::{Installation, Service, ServiceOptions, Services, Stack};
 use crate::carts;
 use crate::cli::{Delivery, Options};
 use crate::driver::Driver;
+use crate::traffic::STATISTICS_INTERVAL_MS;
 
 /// How the services of a variant differ from those of the working tree.
 #[derive(Debug, Default)]
@@ -51,6 +52,11 @@ impl Side {
         }
         let transactions = options.delivery == Delivery::ExactlyOnce;
         service_options = service_options.env("PUBLIC_TRANSACTIONS", transactions.to_string());
+        // One that the variant has takes the place of this one.
+        service_options = service_options.env(
+            "KAFKA_PROPERTIES",
+            format!("statistics.interval.ms={STATISTICS_INTERVAL_MS}"),
+        );
         for (name, value) in variant.environment {
             service_options = service_options.env(name, value);
         }

@@ -1,14 +1,18 @@
-//! What processes, databases and logs used during the measured time of a run.
+//! What processes, databases, clients and logs used during the measured time of a run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use stack::{PartKind, Service, Stack};
-use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use stack::{Service, Stack};
 
+use crate::memory::{Course, Moment};
+use crate::processes::{Looker, Processes, spent_us};
+use crate::scrape;
 use crate::side::Side;
+use crate::traffic::{self, Rates, Traffic};
 
 /// Of all processes of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -17,18 +21,41 @@ pub(crate) struct Used {
     pub(crate) cpu_us_per_saga: f64,
     /// Of the largest process, at the end, in MiB.
     pub(crate) memory_mib: f64,
+    /// The same when the measured time began.
+    #[serde(default)]
+    pub(crate) memory_first_mib: f64,
+    /// The most that was seen of it.
+    #[serde(default)]
+    pub(crate) memory_max_mib: f64,
+    /// How fast it grew; absent where the run was too short to tell.
+    #[serde(default)]
+    pub(crate) memory_mib_per_minute: Option<f64>,
 }
 
 /// Of one service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Work {
     /// Inputs of a batch, on average.
     pub(crate) batch_inputs: f64,
+    /// Inputs of one saga.
+    pub(crate) inputs_per_saga: f64,
+    /// Records published for one saga.
+    pub(crate) outputs_per_saga: f64,
     /// Committed database transactions of one saga.
     pub(crate) transactions_per_saga: f64,
     /// Round trips to the database of one saga.
-    #[serde(default)]
     pub(crate) trips_per_saga: f64,
+    /// Rows inserted for one saga.
+    pub(crate) rows_inserted_per_saga: f64,
+    /// Rows updated for one saga, those of the message loop's progress not counted.
+    pub(crate) rows_updated_per_saga: f64,
+    /// Kafka transactions of one saga.
+    pub(crate) kafka_transactions_per_saga: f64,
+    /// Requests to Kafka of one saga.
+    pub(crate) kafka_requests_per_saga: f64,
+    /// Bytes exchanged with Kafka for one saga, both directions.
+    pub(crate) kafka_bytes_per_saga: f64,
 }
 
 /// Of a run.
@@ -38,21 +65,64 @@ pub(crate) struct Usage {
     pub(crate) processes: BTreeMap<String, Used>,
     /// By service.
     pub(crate) services: BTreeMap<String, Work>,
+    /// Requests to Kafka of one saga by type, of all services and this program.
+    #[serde(default)]
+    pub(crate) kafka_requests_per_saga: BTreeMap<String, f64>,
+    /// Bytes exchanged with Kafka for one saga, by all services and this program.
+    #[serde(default)]
+    pub(crate) kafka_bytes_per_saga: f64,
     /// Write-ahead log of one saga, in bytes.
     pub(crate) wal_bytes_per_saga: f64,
     /// Growth of the topics' logs of one saga, in bytes.
     pub(crate) log_bytes_per_saga: f64,
+    /// Memory over the measured time.
+    #[serde(default)]
+    pub(crate) memory: Vec<Moment>,
+}
+
+impl Usage {
+    /// Processor time of one saga, all together but the registry.
+    pub(crate) fn cpu_us_per_saga(&self) -> f64 {
+        self.processes
+            .iter()
+            .filter(|(name, _)| *name != "registry")
+            .map(|(_, used)| used.cpu_us_per_saga)
+            .sum()
+    }
+
+    /// All requests of one saga, and those of the services among them.
+    pub(crate) fn kafka_requests(&self) -> (f64, f64) {
+        let all = self.kafka_requests_per_saga.values().sum();
+        let services = self
+            .services
+            .values()
+            .map(|work| work.kafka_requests_per_saga)
+            .sum();
+        (all, services)
+    }
+}
+
+/// Counters of one service, over its instances.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters {
+    inputs: f64,
+    batches: f64,
+    outputs: f64,
+    trips: f64,
+    kafka_transactions: f64,
+    transactions: f64,
+    inserted: f64,
+    updated: f64,
 }
 
 /// Readings at one moment; two of them make a [`Usage`].
 pub(crate) struct Reading {
-    cpu_ms: BTreeMap<String, u64>,
-    memory: BTreeMap<String, u64>,
-    transactions: BTreeMap<String, i64>,
+    at: Instant,
+    processes: Processes,
+    counters: BTreeMap<String, Counters>,
+    traffic: Traffic,
     wal_bytes: i64,
     log_bytes: u64,
-    batches: BTreeMap<String, (f64, f64)>,
-    trips: BTreeMap<String, f64>,
 }
 
 impl Reading {
@@ -60,116 +130,116 @@ impl Reading {
     pub(crate) async fn take(
         stack: &Stack,
         side: &Side,
-        system: &mut System,
+        looker: &mut Looker,
     ) -> anyhow::Result<Self> {
         let mut reading = Self {
-            cpu_ms: BTreeMap::new(),
-            memory: BTreeMap::new(),
-            transactions: BTreeMap::new(),
+            at: Instant::now(),
+            processes: looker.look(),
+            counters: BTreeMap::new(),
+            traffic: side.driver.traffic(),
             wal_bytes: 0,
-            log_bytes: 0,
-            batches: BTreeMap::new(),
-            trips: BTreeMap::new(),
+            log_bytes: topic_bytes(stack.folder(), &side.installation.topic_prefix),
         };
-        reading.processes(stack, side, system);
         reading.databases(side).await?;
-        reading.log_bytes = topic_bytes(stack.folder(), &side.installation.topic_prefix);
         reading.metrics(side).await?;
         Ok(reading)
     }
 
-    /// What was used since an earlier reading, by so many sagas.
-    pub(crate) fn since(&self, before: &Self, sagas: u64) -> Usage {
+    /// Memory at this moment, so long after another.
+    pub(crate) fn moment(&self, begin: &Self) -> Moment {
+        let seconds = self.at.saturating_duration_since(begin.at).as_secs_f64();
+        Moment::new(seconds, &self.processes)
+    }
+
+    /// Since this reading.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.at.elapsed().as_secs_f64()
+    }
+
+    /// What was used since an earlier reading, by so many sagas; `memory` is of the
+    /// time between.
+    pub(crate) fn since(&self, before: &Self, sagas: u64, memory: Vec<Moment>) -> Usage {
         #[allow(clippy::cast_precision_loss, reason = "figures for people")]
         let per_saga = |amount: f64| amount / sagas.max(1) as f64;
-        #[allow(clippy::cast_precision_loss, reason = "figures for people")]
-        let processes = self.cpu_ms.iter().map(|(name, cpu_ms)| {
-            let spent = cpu_ms.saturating_sub(before.cpu_ms.get(name).copied().unwrap_or(0));
+        let seconds = self.at.saturating_duration_since(before.at).as_secs_f64();
+        let requests = |rates: &Rates| per_saga(rates.requests.values().sum::<f64>() * seconds);
+        let processes = self.processes.keys().map(|name| {
+            let course = Course::of(name, &memory);
             let used = Used {
-                cpu_us_per_saga: per_saga(spent as f64 * 1_000.0),
-                memory_mib: self.memory.get(name).copied().unwrap_or(0) as f64 / f64::from(1 << 20),
+                cpu_us_per_saga: per_saga(spent_us(&before.processes, &self.processes, name)),
+                memory_mib: course.map_or(0.0, |course| course.last_mib),
+                memory_first_mib: course.map_or(0.0, |course| course.first_mib),
+                memory_max_mib: course.map_or(0.0, |course| course.max_mib),
+                memory_mib_per_minute: course.and_then(|course| course.mib_per_minute),
             };
             (name.clone(), used)
         });
-        #[allow(clippy::cast_precision_loss, reason = "figures for people")]
-        let services = self.batches.iter().map(|(name, (inputs, batches))| {
-            let (inputs_before, batches_before) =
-                before.batches.get(name).copied().unwrap_or_default();
-            let made = batches - batches_before;
-            let committed = self.transactions.get(name).copied().unwrap_or(0)
-                - before.transactions.get(name).copied().unwrap_or(0);
+        let services = self.counters.iter().map(|(name, now)| {
+            let then = before.counters.get(name).copied().unwrap_or_default();
+            let batches = now.batches - then.batches;
+            let inputs = now.inputs - then.inputs;
+            let rates = traffic::rates(&before.traffic, &self.traffic, &format!("{name}/"));
             let work = Work {
-                batch_inputs: if made > 0.0 {
-                    (inputs - inputs_before) / made
-                } else {
-                    0.0
-                },
-                transactions_per_saga: per_saga(committed as f64),
-                trips_per_saga: per_saga(
-                    self.trips.get(name).unwrap_or(&0.0) - before.trips.get(name).unwrap_or(&0.0),
+                batch_inputs: if batches > 0.0 { inputs / batches } else { 0.0 },
+                inputs_per_saga: per_saga(inputs),
+                outputs_per_saga: per_saga(now.outputs - then.outputs),
+                transactions_per_saga: per_saga(now.transactions - then.transactions),
+                trips_per_saga: per_saga(now.trips - then.trips),
+                rows_inserted_per_saga: per_saga(now.inserted - then.inserted),
+                rows_updated_per_saga: per_saga(now.updated - then.updated),
+                kafka_transactions_per_saga: per_saga(
+                    now.kafka_transactions - then.kafka_transactions,
                 ),
+                kafka_requests_per_saga: requests(&rates),
+                kafka_bytes_per_saga: per_saga(rates.bytes * seconds),
             };
             (name.clone(), work)
         });
+        let all = traffic::rates(&before.traffic, &self.traffic, "");
         #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+        let grown = (
+            (self.wal_bytes - before.wal_bytes) as f64,
+            self.log_bytes.saturating_sub(before.log_bytes) as f64,
+        );
         Usage {
             processes: processes.collect(),
             services: services.collect(),
-            wal_bytes_per_saga: per_saga((self.wal_bytes - before.wal_bytes) as f64),
-            log_bytes_per_saga: per_saga(self.log_bytes.saturating_sub(before.log_bytes) as f64),
-        }
-    }
-
-    fn processes(&mut self, stack: &Stack, side: &Side, system: &mut System) {
-        let mut roots: BTreeMap<Pid, String> = BTreeMap::new();
-        for part in stack.parts() {
-            let name = match part.kind {
-                PartKind::Kafka => "kafka",
-                PartKind::Registry => "registry",
-                PartKind::Postgres => "postgres",
-            };
-            if let Some(pid) = part.process.as_ref().and_then(|process| process.pid()) {
-                roots.insert(Pid::from_u32(pid), name.to_owned());
-            }
-        }
-        for instance in &side.services.instances {
-            if let Some(pid) = instance.process.pid() {
-                roots.insert(Pid::from_u32(pid), instance.service.name().to_owned());
-            }
-        }
-        roots.insert(Pid::from_u32(std::process::id()), "load".to_owned());
-        let kind = ProcessRefreshKind::nothing().with_cpu().with_memory();
-        system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
-        for (pid, process) in system.processes() {
-            // Threads are listed as well; their time is in their process's.
-            if process.thread_kind().is_some() {
-                continue;
-            }
-            // A PostgreSQL connection is a child of the server.
-            let parent = || process.parent().and_then(|parent| roots.get(&parent));
-            if let Some(name) = roots.get(pid).or_else(parent) {
-                *self.cpu_ms.entry(name.clone()).or_default() += process.accumulated_cpu_time();
-                let memory = self.memory.entry(name.clone()).or_default();
-                *memory = process.memory().max(*memory);
-            }
+            kafka_requests_per_saga: all
+                .requests
+                .iter()
+                .map(|(kind, rate)| (kind.clone(), per_saga(rate * seconds)))
+                .filter(|(_, requests)| *requests > 0.0)
+                .collect(),
+            kafka_bytes_per_saga: per_saga(all.bytes * seconds),
+            wal_bytes_per_saga: per_saga(grown.0),
+            log_bytes_per_saga: per_saga(grown.1),
+            memory,
         }
     }
 
     async fn databases(&mut self, side: &Side) -> anyhow::Result<()> {
-        let sql = "SELECT xact_commit, (pg_current_wal_lsn() - '0/0'::pg_lsn)::int8 AS wal \
+        let sql = "SELECT xact_commit, (pg_current_wal_lsn() - '0/0'::pg_lsn)::int8 AS wal,
+                          (SELECT COALESCE(sum(n_tup_ins) FILTER (WHERE relname <> 'progress'), 0)::int8
+                           FROM pg_stat_user_tables) AS inserted,
+                          (SELECT COALESCE(sum(n_tup_upd) FILTER (WHERE relname <> 'progress'), 0)::int8
+                           FROM pg_stat_user_tables) AS updated
                    FROM pg_stat_database WHERE datname = current_database()";
         for service in Service::ALL {
             let client = side.installation.connect(*service).await?;
             let row = client.query_one(sql, &[]).await.context(sql)?;
-            self.transactions
-                .insert(service.name().to_owned(), row.try_get("xact_commit")?);
+            #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+            let number = |column| row.try_get::<_, i64>(column).map(|count| count as f64);
+            let counters = self.of(*service);
+            counters.transactions = number("xact_commit")?;
+            counters.inserted = number("inserted")?;
+            counters.updated = number("updated")?;
             self.wal_bytes = self.wal_bytes.max(row.try_get("wal")?);
         }
         Ok(())
     }
 
     async fn metrics(&mut self, side: &Side) -> anyhow::Result<()> {
-        for instance in &side.services.instances {
+        for (number, instance) in side.services.instances.iter().enumerate() {
             let url = format!("{}/metrics", instance.http_url()?);
             let text = reqwest::get(&url)
                 .await
@@ -177,30 +247,21 @@ impl Reading {
                 .with_context(|| url.clone())?
                 .text()
                 .await?;
-            let of = self
-                .batches
-                .entry(instance.service.name().to_owned())
-                .or_default();
-            of.0 += value(&text, "saga_batch_inputs_sum");
-            of.1 += value(&text, "saga_batch_inputs_count");
-            *self
-                .trips
-                .entry(instance.service.name().to_owned())
-                .or_default() += value(&text, "saga_database_trips_total");
+            let counters = self.of(instance.service);
+            counters.inputs += scrape::sum(&text, "saga_batch_inputs_sum");
+            counters.batches += scrape::sum(&text, "saga_batch_inputs_count");
+            counters.outputs += scrape::sum(&text, "saga_outputs_total");
+            counters.trips += scrape::sum(&text, "saga_database_trips_total");
+            counters.kafka_transactions += scrape::sum(&text, "saga_transaction_seconds_count");
+            let name = format!("{}/{number}", instance.service);
+            self.traffic.extend(traffic::of_instance(&name, &text));
         }
         Ok(())
     }
-}
 
-/// The sum of a metric's samples in Prometheus' text format.
-fn value(text: &str, name: &str) -> f64 {
-    text.lines()
-        .filter(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with([' ', '{']))
-        })
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
+    fn of(&mut self, service: Service) -> &mut Counters {
+        self.counters.entry(service.name().to_owned()).or_default()
+    }
 }
 
 /// Bytes in the folders of an installation's partitions, below a broker's folder.
@@ -237,13 +298,41 @@ fn log_bytes(partition: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::processes::{LOAD, Seen};
+
+    fn reading(at: Instant, cpu_us: u64, inputs: f64) -> Reading {
+        let counters = Counters {
+            inputs,
+            batches: inputs / 4.0,
+            ..Counters::default()
+        };
+        let seen = Seen {
+            cpu_us,
+            memory_mib: 20.0,
+        };
+        Reading {
+            at,
+            processes: [("order".to_owned(), seen), (LOAD.to_owned(), seen)].into(),
+            counters: [("order".to_owned(), counters)].into(),
+            traffic: Traffic::new(),
+            wal_bytes: 0,
+            log_bytes: 0,
+        }
+    }
 
     #[test]
-    fn samples_of_a_metric_are_added_up_and_others_left_out() {
-        let text =
-            "# HELP a_sum x\na_sum{type=\"b\"} 2\na_sum{type=\"c\"} 3.5\na_sum_of 9\na_sum 1\n";
-        assert!((value(text, "a_sum") - 6.5).abs() < 1e-9);
-        assert!(value(text, "b").abs() < 1e-9);
+    fn figures_are_of_one_saga() {
+        let now = Instant::now();
+        let before = reading(now, 1_000_000, 100.0);
+        let after = reading(now + std::time::Duration::from_secs(8), 3_000_000, 500.0);
+        let memory = vec![before.moment(&before), after.moment(&before)];
+        assert!((memory[1].seconds - 8.0).abs() < 1e-9);
+        let usage = after.since(&before, 200, memory);
+        let order = usage.services["order"];
+        assert_eq!((order.batch_inputs, order.inputs_per_saga), (4.0, 2.0));
+        assert!((usage.processes["order"].cpu_us_per_saga - 10_000.0).abs() < 1e-9);
+        assert!((usage.cpu_us_per_saga() - 20_000.0).abs() < 1e-9);
+        assert!((usage.processes["order"].memory_max_mib - 20.0).abs() < 1e-9);
     }
 
     #[test]
