@@ -1,7 +1,7 @@
 //! Brokers that stop, die, hang and return. The services stay up throughout,
 //! and find back by themselves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contracts::Topic;
 use futures::future::join_all;
@@ -167,8 +167,17 @@ impl Cluster {
         Self(consumer.expect("a client"))
     }
 
+    /// Asked again where no answer comes: the broker that was asked may be the one
+    /// that was just killed, and the client then waits for it alone.
     fn metadata(&self) -> rdkafka::metadata::Metadata {
-        tokio::task::block_in_place(|| self.0.fetch_metadata(None, PATIENCE)).expect("metadata")
+        let begin = Instant::now();
+        loop {
+            let limit = Duration::from_secs(5);
+            match tokio::task::block_in_place(|| self.0.fetch_metadata(None, limit)) {
+                Ok(metadata) => return metadata,
+                Err(error) => assert!(begin.elapsed() < PATIENCE, "no metadata: {error}"),
+            }
+        }
     }
 
     /// How many partitions of the system are like this.
