@@ -7,6 +7,7 @@
 
 mod audit;
 mod bad_input;
+mod bench;
 mod checkout;
 mod compose;
 mod contracts_live;

@@ -117,6 +117,20 @@ fn usage(text: &mut String, run: &Run) -> fmt::Result {
     for (name, work) in &usage.services {
         write!(text, " {name} {:.1}", work.batch_inputs)?;
     }
+    if usage
+        .services
+        .values()
+        .any(|work| work.instance_shares.len() > 1)
+    {
+        write!(text, "\n  inputs by instance, percent:")?;
+        for (name, work) in &usage.services {
+            let shares = work.instance_shares.iter();
+            let shares: Vec<String> = shares
+                .map(|share| format!("{:.0}", share * 100.0))
+                .collect();
+            write!(text, " {name} {}", shares.join("+"))?;
+        }
+    }
     write!(text, "\n  database transactions (trips) a saga:")?;
     for (name, work) in &usage.services {
         write!(

@@ -33,13 +33,15 @@ pub(crate) struct Used {
 }
 
 /// Of one service.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Work {
     /// Inputs of a batch, on average.
     pub(crate) batch_inputs: f64,
     /// Inputs of one saga.
     pub(crate) inputs_per_saga: f64,
+    /// Of all inputs, the share of each instance.
+    pub(crate) instance_shares: Vec<f64>,
     /// Records published for one saga.
     pub(crate) outputs_per_saga: f64,
     /// Committed database transactions of one saga.
@@ -103,9 +105,10 @@ impl Usage {
 }
 
 /// Counters of one service, over its instances.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Counters {
-    inputs: f64,
+    /// By instance.
+    inputs: Vec<f64>,
     batches: f64,
     outputs: f64,
     trips: f64,
@@ -175,13 +178,21 @@ impl Reading {
             (name.clone(), used)
         });
         let services = self.counters.iter().map(|(name, now)| {
-            let then = before.counters.get(name).copied().unwrap_or_default();
+            let then = before.counters.get(name).cloned().unwrap_or_default();
             let batches = now.batches - then.batches;
-            let inputs = now.inputs - then.inputs;
+            let by_instance: Vec<f64> = now
+                .inputs
+                .iter()
+                .zip(then.inputs.iter().chain(std::iter::repeat(&0.0)))
+                .map(|(now, then)| now - then)
+                .collect();
+            let inputs: f64 = by_instance.iter().sum();
+            let share = |of: &f64| of / inputs.max(1.0);
             let rates = traffic::rates(&before.traffic, &self.traffic, &format!("{name}/"));
             let work = Work {
                 batch_inputs: if batches > 0.0 { inputs / batches } else { 0.0 },
                 inputs_per_saga: per_saga(inputs),
+                instance_shares: by_instance.iter().map(share).collect(),
                 outputs_per_saga: per_saga(now.outputs - then.outputs),
                 transactions_per_saga: per_saga(now.transactions - then.transactions),
                 trips_per_saga: per_saga(now.trips - then.trips),
@@ -248,7 +259,9 @@ impl Reading {
                 .text()
                 .await?;
             let counters = self.of(instance.service);
-            counters.inputs += scrape::sum(&text, "saga_batch_inputs_sum");
+            counters
+                .inputs
+                .push(scrape::sum(&text, "saga_batch_inputs_sum"));
             counters.batches += scrape::sum(&text, "saga_batch_inputs_count");
             counters.outputs += scrape::sum(&text, "saga_outputs_total");
             counters.trips += scrape::sum(&text, "saga_database_trips_total");
@@ -300,10 +313,10 @@ mod tests {
     use super::*;
     use crate::processes::{LOAD, Seen};
 
-    fn reading(at: Instant, cpu_us: u64, inputs: f64) -> Reading {
+    fn reading(at: Instant, cpu_us: u64, inputs: [f64; 2]) -> Reading {
         let counters = Counters {
-            inputs,
-            batches: inputs / 4.0,
+            inputs: inputs.into(),
+            batches: inputs.iter().sum::<f64>() / 4.0,
             ..Counters::default()
         };
         let seen = Seen {
@@ -323,13 +336,18 @@ mod tests {
     #[test]
     fn figures_are_of_one_saga() {
         let now = Instant::now();
-        let before = reading(now, 1_000_000, 100.0);
-        let after = reading(now + std::time::Duration::from_secs(8), 3_000_000, 500.0);
+        let before = reading(now, 1_000_000, [60.0, 40.0]);
+        let after = reading(
+            now + std::time::Duration::from_secs(8),
+            3_000_000,
+            [360.0, 140.0],
+        );
         let memory = vec![before.moment(&before), after.moment(&before)];
         assert!((memory[1].seconds - 8.0).abs() < 1e-9);
         let usage = after.since(&before, 200, memory);
-        let order = usage.services["order"];
+        let order = &usage.services["order"];
         assert_eq!((order.batch_inputs, order.inputs_per_saga), (4.0, 2.0));
+        assert_eq!(order.instance_shares, [0.75, 0.25]);
         assert!((usage.processes["order"].cpu_us_per_saga - 10_000.0).abs() < 1e-9);
         assert!((usage.cpu_us_per_saga() - 20_000.0).abs() < 1e-9);
         assert!((usage.processes["order"].memory_max_mib - 20.0).abs() < 1e-9);

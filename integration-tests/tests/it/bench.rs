@@ -1,0 +1,81 @@
+//! `cargo bench-saga` measures what it says, on the parts that the tests share. How much
+//! it measures is not looked at: here everything runs beside everything else.
+
+use integration_tests::System;
+use serde_json::Value;
+use stack::{PartKind, Progress, Service};
+use tokio::process::Command;
+
+/// The hops of a saga whose order is created: eight records and the gateway's answer.
+const HOPS: usize = 16;
+
+#[tokio::test]
+async fn a_short_run_finds_every_figure() {
+    let system = System::shared().await;
+    let installation = system.installation();
+    let binaries = stack::binaries(&Progress::detect()).await.expect("built");
+    let program = binaries.named("bench");
+    let out = tempfile::tempdir().expect("a folder");
+    let postgres = system.parts(PartKind::Postgres);
+    let output = Command::new(&program)
+        .args(["--in-flight", "4", "--warm-up", "1", "--seconds", "3"])
+        .args(["--repeat", "1", "--preload", "100", "--idle-seconds", "1"])
+        .args(["--instances", "2", "--json", "--out"])
+        .arg(out.path())
+        .env("STACK_BIN_DIR", program.parent().expect("a folder"))
+        .env("KAFKA_BOOTSTRAP_SERVERS", &installation.bootstrap_servers)
+        .env("SCHEMA_REGISTRY_URL", &installation.registry_url)
+        .env("POSTGRES_ADMIN_URL", &postgres[0].url)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    let report: Value = serde_json::from_str(last).expect("its last line is JSON");
+
+    let run = &report["runs"][0];
+    assert_eq!(run["in_flight"], 4, "{run}");
+    assert_eq!(run["violations"], 0, "{run}");
+    for figure in ["sagas_per_second", "p50_ms", "p99_ms"] {
+        assert!(number(&run[figure]) > 0.0, "{figure}: {run}");
+    }
+    let hops = run["hops"].as_array().expect("a list");
+    assert_eq!(hops.len(), HOPS, "{errors}\n{hops:?}");
+    let all: f64 = hops.iter().map(|hop| number(&hop["mean_ms"])).sum();
+    assert!(
+        all > 0.0 && all <= number(&run["max_ms"]) * 1.5,
+        "all hops take {all} ms: {run}"
+    );
+    for service in Service::ALL {
+        let work = &run["usage"]["services"][service.name()];
+        for figure in [
+            "batch_inputs",
+            "trips_per_saga",
+            "outputs_per_saga",
+            "rows_inserted_per_saga",
+            "kafka_requests_per_saga",
+            "kafka_bytes_per_saga",
+        ] {
+            assert!(number(&work[figure]) > 0.0, "{service} {figure}: {run}");
+        }
+        let shares = work["instance_shares"].as_array().expect("a list");
+        let shares: Vec<f64> = shares.iter().map(number).collect();
+        assert!(
+            shares.len() == 2 && shares.iter().all(|share| *share > 0.0),
+            "{service}, both instances: {shares:?}"
+        );
+        let used = &run["usage"]["processes"][service.name()];
+        assert!(number(&used["memory_max_mib"]) > 0.0, "{service}: {used}");
+        let rest = &report["rest"][0];
+        assert!(number(&rest["ready_ms"][service.name()]) > 0.0, "{rest}");
+    }
+    let page = std::fs::read_to_string(out.path().join("report.html")).expect("a page");
+    assert!(page.contains("OrderCreated to subscriber"), "no hops drawn");
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
