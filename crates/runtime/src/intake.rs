@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::Home;
 use crate::fault::{Fault, RunError};
 use crate::lane;
+use crate::measure;
 use crate::positions::{self, Positions};
 use crate::progress::ReadTo;
 use crate::settings::Settings;
@@ -229,15 +230,20 @@ impl Context {
     ) -> Result<(), Fault> {
         self.generation.fetch_add(1, Ordering::AcqRel);
         let (reply, released) = sync_mpsc::sync_channel(1);
+        let lost = consumer.assignment_lost();
+        tracing::info!(partitions = partitions.count(), lost, "giving partitions up");
         let notice = Notice::Revoked {
             homes: self.homes(partitions),
-            lost: consumer.assignment_lost(),
+            lost,
             reply,
         };
         if self.notices.blocking_send(notice).is_ok() {
             // A worker that has ended has nothing to release.
             let _ = released.recv();
         }
+        // A pause outlives the assignment: the partitions would not be read if
+        // they came back.
+        consumer.resume(partitions).map_err(broken)?;
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
             _ => consumer.unassign(),
@@ -527,6 +533,7 @@ impl Poller {
                 self.consumer.context().fail(broken(error));
                 break false;
             }
+            measure::reading_paused(true);
             paused = Some(assigned);
             match self.consumer.poll(POLL) {
                 None => {}
@@ -547,6 +554,7 @@ impl Poller {
             }
         };
         if paused.is_some() {
+            measure::reading_paused(false);
             let assigned = self.consumer.assignment().unwrap_or_default();
             if let Err(error) = self.consumer.resume(&assigned) {
                 self.consumer.context().fail(broken(error));

@@ -65,6 +65,11 @@ pub(crate) fn describe() {
         "Timers and answers that could not be handled"
     );
     describe_gauge!("saga_partitions_owned", "Partitions owned by this instance");
+    describe_gauge!(
+        "saga_reading_paused",
+        "1 while nothing is read because what was read waits, for the database for instance"
+    );
+    reading_paused(false);
     // From the start: a rate over a series that begins with its first event misses it.
     for name in [
         "saga_database_trips_total",
@@ -125,6 +130,10 @@ pub(crate) fn fault(kind: &'static str) {
 
 pub(crate) fn timers(fired: usize) {
     counter!("saga_timers_fired_total").increment(fired as u64);
+}
+
+pub(crate) fn reading_paused(paused: bool) {
+    gauge!("saga_reading_paused").set(f64::from(u8::from(paused)));
 }
 
 pub(crate) fn partitions(owned: usize) {
