@@ -75,6 +75,12 @@ impl Topic {
         matches!(self, Self::OrderingOrders | Self::OrderingCheckouts)
     }
 
+    /// Whether the topic is between services: commands and their replies. Which of its
+    /// partitions a record is in says nothing.
+    pub const fn is_inner(self) -> bool {
+        self.is_consumed() && !matches!(self, Self::ShoppingCheckouts | Self::OrderingOperations)
+    }
+
     /// The types of record that the topic carries.
     pub fn records(self) -> impl Iterator<Item = RecordType> {
         RecordType::ALL

@@ -442,6 +442,7 @@ impl<H: Handler> Worker<H> {
         prepared: Prepared<H::Call>,
     ) -> Result<(), Fault> {
         reach(Point::AfterCommit);
+        self.publisher.next_batch();
         for (home, moved) in prepared.homes {
             let Moved { inner, public, .. } = moved;
             let mut by_topic: BTreeMap<String, u64> = BTreeMap::new();

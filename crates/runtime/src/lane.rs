@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use contracts::TopicNames;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use crate::Home;
 use crate::fault::{Fault, RunError};
 use crate::intake::Membership;
+use crate::polled::PolledProducer;
 use crate::publisher::{Group, Shared, producer_config, record};
 use crate::readers::Readers;
 use crate::settings::Settings;
@@ -103,9 +104,8 @@ impl Lane {
             .set("transaction.timeout.ms", timeout.as_millis().to_string())
             .set("message.timeout.ms", timeout.as_millis().to_string());
         let deliveries = Arc::new(Deliveries::default());
-        let producer = config
-            .create_with_context(LaneContext(Arc::clone(&deliveries), Traffic::of("lane")))
-            .map_err(RunError::Configuration)?;
+        let context = LaneContext(Arc::clone(&deliveries), Traffic::of("lane"));
+        let producer = PolledProducer::start(&config, context)?;
         // Bounded all the same: no more publications wait than messages may be
         // unacknowledged.
         let (requests, receiver) = mpsc::channel();
@@ -254,7 +254,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct Worker {
     open_since: OpenSince,
-    producer: ThreadedProducer<LaneContext>,
+    producer: PolledProducer<LaneContext>,
     deliveries: Arc<Deliveries>,
     membership: Membership,
     topics: TopicNames,

@@ -16,6 +16,7 @@
 //! - `session`: one database connection with prepared, pipelined statements.
 //! - `positions`: whether a stored position fits the log that is there.
 //! - `intake`: the consumer and its rebalances.
+//! - `polled`: a producer with a thread that serves its events.
 //! - `publisher`: the producer and what is not yet acknowledged.
 //! - `lane`: the transactions in which public records are published.
 //! - `traffic`: what Kafka clients send and receive.
@@ -39,6 +40,7 @@ mod intake;
 mod lane;
 mod measure;
 mod ownership;
+mod polled;
 mod positions;
 mod progress;
 mod publisher;

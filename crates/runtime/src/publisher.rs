@@ -1,16 +1,18 @@
 //! The producer, and what Kafka has not yet acknowledged.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, IntoOpaque, Statistics};
 use tokio::sync::Notify;
 
 use crate::fault::{Fault, RunError};
+use crate::polled::PolledProducer;
 use crate::settings::Settings;
 use crate::stored::StoredRecord;
 use crate::traffic::{STATISTICS_INTERVAL_MS, Traffic};
@@ -80,9 +82,16 @@ impl ProducerContext for Deliveries {
 
 /// Publishes records in order and counts their acknowledgements.
 pub(crate) struct Publisher {
-    producer: ThreadedProducer<Deliveries>,
+    producer: Arc<PolledProducer<Deliveries>>,
     shared: Arc<Shared>,
+    /// How many partitions the topics between services have.
+    inner: HashMap<String, i32>,
+    /// Counts batches.
+    turn: i32,
 }
+
+/// The number of partitions of each topic.
+pub(crate) type Partitions = BTreeMap<String, i32>;
 
 /// Room that a dead-letter record needs beyond the largest record of its topic:
 /// the original value of up to the topic's limit, plus error headers.
@@ -134,10 +143,28 @@ impl Publisher {
         // the next producer sends it.
         config.set("message.timeout.ms", "0");
         let shared = Arc::new(Shared::default());
-        let producer = config
-            .create_with_context(Deliveries(Arc::clone(&shared), Traffic::of("producer")))
-            .map_err(RunError::Configuration)?;
-        Ok(Self { producer, shared })
+        let deliveries = Deliveries(Arc::clone(&shared), Traffic::of("producer"));
+        let producer = PolledProducer::start(&config, deliveries)?;
+        Ok(Self {
+            producer: Arc::new(producer),
+            shared,
+            inner: HashMap::new(),
+            // Instances that start together do not go in step.
+            turn: i32::from(rand::random::<u8>()),
+        })
+    }
+
+    /// Publishes what is between services by batch from now on: all that a batch has
+    /// for one of these topics goes to one partition, and the next batch takes the
+    /// next one. A client sends a request for each partition, and the broker wakes the
+    /// reader for each: what is one batch here is one batch there.
+    pub(crate) fn spread_over(&mut self, inner: impl Iterator<Item = (String, i32)>) {
+        self.inner = inner.collect();
+    }
+
+    /// What is published from now on belongs to another batch.
+    pub(crate) fn next_batch(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// Hands records to the producer; their acknowledgement shows in the group.
@@ -145,6 +172,9 @@ impl Publisher {
         let group = self.expect(records.len());
         for record in records {
             let mut message = self::record(record, Arc::clone(&group));
+            if let Some(partitions) = self.inner.get(&record.topic) {
+                message = message.partition(self.turn.rem_euclid(*partitions));
+            }
             while let Err((error, unsent)) = self.producer.send(message) {
                 if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                     return Err(Fault::Broken(format!(
@@ -201,26 +231,24 @@ impl Publisher {
         Ok(())
     }
 
-    /// The topics of `wanted` that the cluster does not have.
-    pub(crate) fn missing_topics(
-        &self,
-        wanted: &[String],
-        limit: Duration,
-    ) -> Result<Vec<String>, Fault> {
-        let metadata = self
-            .producer
-            .client()
-            .fetch_metadata(None, limit)
-            .map_err(|error| Fault::Transient(format!("no broker answered: {error}")))?;
-        Ok(wanted
-            .iter()
-            .filter(|name| {
-                !metadata
-                    .topics()
-                    .iter()
-                    .any(|topic| topic.name() == name.as_str() && !topic.partitions().is_empty())
-            })
-            .cloned()
-            .collect())
+    /// The topics that the cluster has.
+    pub(crate) async fn partitions(&self, limit: Duration) -> Result<Partitions, Fault> {
+        let producer = Arc::clone(&self.producer);
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = producer.client().fetch_metadata(None, limit)?;
+            let topics = metadata.topics().iter();
+            Ok::<_, KafkaError>(
+                topics
+                    .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
+                    .filter_map(|(name, partitions)| Some((name, i32::try_from(partitions).ok()?)))
+                    .filter(|(_, partitions)| *partitions > 0)
+                    .collect(),
+            )
+        });
+        match asked.await {
+            Ok(Ok(partitions)) => Ok(partitions),
+            Ok(Err(error)) => Err(Fault::Transient(format!("no broker answered: {error}"))),
+            Err(error) => Err(Fault::Broken(error.to_string())),
+        }
     }
 }

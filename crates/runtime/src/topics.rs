@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use contracts::TopicNames;
+use contracts::{Topic, TopicNames};
 
 use crate::fault::Fault;
-use crate::publisher::Publisher;
+use crate::publisher::{Partitions, Publisher};
 use crate::settings::Settings;
 use crate::{Handler, RunError};
 
@@ -23,18 +23,31 @@ pub async fn missing_topics<H: Handler>(
     topics: &TopicNames,
 ) -> Result<Vec<String>, String> {
     let publisher = Publisher::new(settings).map_err(|error: RunError| error.to_string())?;
-    let wanted = wanted::<H>(topics);
-    tokio::task::spawn_blocking(move || publisher.missing_topics(&wanted, METADATA_TIMEOUT))
-        .await
-        .map_err(|error| error.to_string())?
-        .map_err(|fault| match fault {
-            Fault::Transient(reason) => reason,
-            other => format!("{other:?}"),
-        })
+    match publisher.partitions(METADATA_TIMEOUT).await {
+        Ok(found) => Ok(missing::<H>(topics, &found)),
+        Err(Fault::Transient(reason)) => Err(reason),
+        Err(other) => Err(format!("{other:?}")),
+    }
+}
+
+/// The topics that a service reads or writes and that are not among those found.
+pub(crate) fn missing<H: Handler>(topics: &TopicNames, found: &Partitions) -> Vec<String> {
+    let mut wanted = wanted::<H>(topics);
+    wanted.retain(|name| !found.contains_key(name));
+    wanted
+}
+
+/// The topics between services, with their partitions.
+pub(crate) fn inner(topics: &TopicNames, found: &Partitions) -> Vec<(String, i32)> {
+    let inner = Topic::ALL.iter().filter(|topic| topic.is_inner());
+    inner
+        .filter_map(|topic| found.get_key_value(topics.name(*topic)))
+        .map(|(name, partitions)| (name.clone(), *partitions))
+        .collect()
 }
 
 /// Every topic that a service reads or writes, dead letters included.
-pub(crate) fn wanted<H: Handler>(topics: &TopicNames) -> Vec<String> {
+fn wanted<H: Handler>(topics: &TopicNames) -> Vec<String> {
     H::CONSUMES
         .iter()
         .flat_map(|topic| [topics.name(*topic), topics.dlq(*topic)])

@@ -347,18 +347,22 @@ impl<H: Handler> Worker<H> {
 
     /// Waits until every topic exists that this service reads or writes.
     async fn check_topics(&mut self) -> Result<(), Fault> {
-        let wanted = topics::wanted::<H>(self.codec.topics());
         let mut backoff = Backoff::new(&self.settings);
         loop {
-            let missing = match tokio::task::block_in_place(|| {
-                self.publisher
-                    .missing_topics(&wanted, topics::METADATA_TIMEOUT)
-            }) {
-                Ok(missing) if missing.is_empty() => return Ok(()),
-                Ok(missing) => format!(
-                    "topics are missing: {}; create them with `checkoutctl topics apply`",
-                    missing.join(", ")
-                ),
+            let topics = self.codec.topics();
+            let missing = match self.publisher.partitions(topics::METADATA_TIMEOUT).await {
+                Ok(found) => {
+                    let missing = topics::missing::<H>(topics, &found);
+                    if missing.is_empty() {
+                        let inner = topics::inner(topics, &found);
+                        self.publisher.spread_over(inner.into_iter());
+                        return Ok(());
+                    }
+                    format!(
+                        "topics are missing: {}; create them with `checkoutctl topics apply`",
+                        missing.join(", ")
+                    )
+                }
                 Err(Fault::Transient(reason)) => reason,
                 Err(fault) => return Err(fault),
             };

@@ -82,7 +82,8 @@ pub(crate) struct Log {
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
     pub(crate) log: Log,
-    /// `None`: the partition of the key.
+    /// `None`: the partition of the key, or any where the topic is between services,
+    /// which choose a partition by batch.
     pub(crate) partition: Option<i32>,
     pub(crate) start: Start,
     /// Ends the search; `None`: all records of the key are wanted, as far as the
@@ -133,7 +134,7 @@ pub(crate) struct Questions<'q> {
     pub(crate) lookups: Vec<Lookup>,
     /// Logs whose ends are wanted, with the group that reads them.
     pub(crate) ends: Vec<(Log, String)>,
-    /// Records that one search may read.
+    /// Records that one search may read of a partition.
     pub(crate) at_most: u64,
 }
 
@@ -185,21 +186,31 @@ impl Questions<'_> {
         }
         let of_key = partition::of_key(self.key, reader.partitions);
         // Along the log, so that what was just read need not be read again.
-        let mut lookups: Vec<(i32, i64, usize)> = Vec::new();
+        let mut lookups: Vec<(Vec<Place>, usize)> = Vec::new();
         for index in indexes {
             let lookup = &self.lookups[*index];
-            let partition = lookup.partition.unwrap_or(of_key);
-            match reader.locate(partition, lookup.start)? {
-                Some(offset) => lookups.push((partition, offset, *index)),
-                None => part.found.push((*index, Found::default())),
+            let partitions = match lookup.partition {
+                Some(partition) => partition..partition + 1,
+                None if log.topic.is_inner() && !log.is_dlq => 0..reader.partitions,
+                None => of_key..of_key + 1,
+            };
+            let mut places = Vec::new();
+            for partition in partitions {
+                let offset = reader.locate(partition, lookup.start)?;
+                places.extend(offset.map(|offset| (partition, offset)));
+            }
+            if places.is_empty() {
+                part.found.push((*index, Found::default()));
+            } else {
+                lookups.push((places, *index));
             }
         }
         lookups.sort_unstable();
-        for (partition, offset, index) in lookups {
+        for (places, index) in lookups {
             let lookup = &self.lookups[index];
             let found = match lookup.start {
-                Start::Exactly(_) => reader.one(partition, offset)?,
-                _ => reader.search(partition, offset, self.key, lookup.wanted, self.at_most)?,
+                Start::Exactly(_) => reader.one(&places)?,
+                _ => reader.search(&places, self.key, lookup.wanted, self.at_most)?,
             };
             part.found.push((index, found));
         }
@@ -207,6 +218,9 @@ impl Questions<'_> {
         Ok(part)
     }
 }
+
+/// A partition, and an offset in it.
+type Place = (i32, i64);
 
 /// The answers about one log.
 #[derive(Default)]
@@ -360,31 +374,30 @@ impl Reader {
         }
     }
 
-    /// The record at an offset; nothing where it was compacted away.
-    fn one(&mut self, partition: i32, offset: i64) -> Result<Found> {
+    /// The record at a place; nothing where it was compacted away.
+    fn one(&mut self, places: &[Place]) -> Result<Found> {
         let mut found = Found::default();
-        self.each(partition, offset, |record| {
-            if record.offset() == offset {
+        self.each(places, |record| {
+            if places.contains(&(record.partition(), record.offset())) {
                 found.records.push(Raw::of(record));
                 found.wanted = Some(0);
             }
-            true
+            Go::Enough
         })?;
         Ok(found)
     }
 
     fn search(
         &mut self,
-        partition: i32,
-        offset: i64,
+        places: &[Place],
         key: &[u8],
         wanted: Option<&str>,
         at_most: u64,
     ) -> Result<Found> {
         let mut found = Found::default();
-        let mut left = at_most;
-        let reached_end = self.each(partition, offset, |record| {
-            left = left.saturating_sub(1);
+        let mut left: BTreeMap<i32, u64> = places.iter().map(|(p, _)| (*p, at_most)).collect();
+        let mut cut = false;
+        self.each(places, |record| {
             if record.key() == Some(key) {
                 let raw = Raw::of(record);
                 if wanted.is_some() && raw.header(contracts::CE_TYPE).as_deref() == wanted {
@@ -392,50 +405,82 @@ impl Reader {
                 }
                 found.records.push(raw);
             }
-            found.wanted.is_some() || left == 0
+            if found.wanted.is_some() {
+                return Go::Enough;
+            }
+            let left = left.entry(record.partition()).or_default();
+            *left = left.saturating_sub(1);
+            if *left > 0 {
+                return Go::On;
+            }
+            cut = true;
+            Go::OnElsewhere
         })?;
-        found.cut = !reached_end && found.wanted.is_none();
+        found.cut = cut && found.wanted.is_none();
         Ok(found)
     }
 
-    /// Reads from an offset on until `enough`, or to the end of the log: then it
-    /// returns true.
+    /// Reads from these places on for as long as it is told to go on, at most to the
+    /// end of each partition.
     fn each(
         &mut self,
-        partition: i32,
-        offset: i64,
-        mut enough: impl FnMut(&BorrowedMessage<'_>) -> bool,
-    ) -> Result<bool> {
+        places: &[Place],
+        mut look: impl FnMut(&BorrowedMessage<'_>) -> Go,
+    ) -> Result<()> {
         let cannot = || Error::kafka(format!("cannot read topic {}", self.topic));
-        let assignment = self.list(partition, Offset::Offset(offset))?;
+        let mut assignment = TopicPartitionList::new();
+        for (partition, offset) in places {
+            assignment
+                .add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))
+                .map_err(cannot())?;
+        }
         self.consumer.assign(&assignment).map_err(cannot())?;
+        let mut unread: BTreeMap<i32, i64> = places.iter().copied().collect();
         let mut last_news = Instant::now();
-        loop {
+        while !unread.is_empty() {
             match self.consumer.poll(POLL) {
                 Some(Ok(record)) => {
                     last_news = Instant::now();
-                    if record.partition() != partition || record.offset() < offset {
+                    let first = unread.get(&record.partition());
+                    if first.is_none_or(|first| record.offset() < *first) {
                         continue;
                     }
                     self.read += 1;
-                    if enough(&record) {
-                        return Ok(false);
+                    match look(&record) {
+                        Go::On => {}
+                        Go::OnElsewhere => {
+                            unread.remove(&record.partition());
+                        }
+                        Go::Enough => return Ok(()),
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(of))) if of == partition => return Ok(true),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    unread.remove(&partition);
+                }
                 // librdkafka goes on trying by itself.
                 Some(Err(error)) if last_news.elapsed() > self.timeout => {
                     return Err(cannot()(error));
                 }
                 None if last_news.elapsed() > self.timeout => {
                     return Err(Error::Invalid(format!(
-                        "nothing came of topic {}, partition {partition} within {:?}; check \
-                         the brokers that lead it",
-                        self.topic, self.timeout
+                        "nothing came of topic {}, partitions {:?} within {:?}; check the \
+                         brokers that lead them",
+                        self.topic,
+                        unread.keys().collect::<Vec<_>>(),
+                        self.timeout
                     )));
                 }
                 Some(Err(_)) | None => {}
             }
         }
+        Ok(())
     }
+}
+
+/// What a reader does after a record.
+enum Go {
+    On,
+    /// It has seen enough of this partition.
+    OnElsewhere,
+    Enough,
 }
