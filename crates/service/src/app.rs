@@ -100,7 +100,10 @@ where
     let database = Database::new(name, &args)?;
     let metrics = measures::install(name)?;
     let traces = traces::install(name, &args.telemetry)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
+    // One thread: the message loop and its database connection take turns, and waking
+    // each other across threads would cost more than a second one gains. What blocks
+    // (Kafka's clients) has threads of its own.
+    let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the threads of the service cannot be started")?;
