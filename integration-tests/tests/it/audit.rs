@@ -131,8 +131,8 @@ const PLANTS: &[Plant] = &[
     },
     Plant {
         service: "orchestrator",
-        plant: "UPDATE sagas SET progress = jsonb_set(progress::jsonb, '{state}', '\"STUCK\"')::json WHERE cart_id = $1",
-        undo: "UPDATE sagas SET progress = jsonb_set(progress::jsonb, '{state}', '\"COMPLETED\"')::json WHERE cart_id = $1",
+        plant: "UPDATE sagas SET state = 'STUCK' WHERE cart_id = $1",
+        undo: "UPDATE sagas SET state = 'COMPLETED' WHERE cart_id = $1",
         in_declined: false,
         found: &[Rule::SAGA_AT_REST],
     },

@@ -47,12 +47,13 @@ const GROWING: &[&str] = &[
 const FILL: &[(&str, &str)] = &[
     (
         "orchestrator",
-        "INSERT INTO sagas (cart_id, cart, progress, home_topic, home_partition, traceparent,
-             ended_at)
+        "INSERT INTO sagas (cart_id, cart, progress, state, checkout_id, home_topic,
+             home_partition, traceparent, ended_at)
          SELECT gen_random_uuid(), s.cart, jsonb_set(s.progress::jsonb, '{checkoutId}',
-             to_jsonb(gen_random_uuid()))::json, s.home_topic, s.home_partition, s.traceparent,
+             to_jsonb(n.id))::json, s.state, n.id, s.home_topic, s.home_partition, s.traceparent,
              now() - random() * interval '29 days'
-         FROM (SELECT * FROM sagas LIMIT 1) s, generate_series(1, {n})",
+         FROM (SELECT * FROM sagas LIMIT 1) s,
+             (SELECT gen_random_uuid() AS id FROM generate_series(1, {n})) n",
     ),
     (
         "orchestrator",

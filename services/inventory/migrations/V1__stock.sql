@@ -43,7 +43,7 @@ CREATE TABLE reservations (
 ) WITH (fillfactor = 80);
 
 CREATE INDEX reservations_by_cart ON reservations (cart_id);
-CREATE INDEX reservations_by_wake_at ON reservations (home_topic, home_partition, wake_at)
+CREATE INDEX reservations_by_wake_at ON reservations (home_partition, wake_at)
     WHERE wake_at IS NOT NULL;
 
 -- What a reservation holds, or held until it was released. Written in the transaction

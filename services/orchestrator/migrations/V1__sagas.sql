@@ -6,9 +6,10 @@ CREATE TABLE sagas (
     cart           json        NOT NULL,
     -- How far it is. All that changes is here.
     progress       json        NOT NULL,
-    -- Parts of progress, for whoever reads the table.
-    state          text        NOT NULL GENERATED ALWAYS AS (progress ->> 'state') STORED,
-    step           text        GENERATED ALWAYS AS (progress ->> 'step') STORED,
+    -- Parts of progress, for whoever reads the table. Written beside it, and not
+    -- generated from it: that would read the text again for each of them.
+    state          text        NOT NULL,
+    step           text,
     -- The partition whose owner fires the timer: the one that the attempt's request
     -- came from.
     home_topic     text        NOT NULL,
@@ -22,5 +23,5 @@ CREATE TABLE sagas (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 -- The sagas that have not ended.
-CREATE INDEX sagas_by_wake_at ON sagas (home_topic, home_partition, wake_at)
+CREATE INDEX sagas_by_wake_at ON sagas (home_partition, wake_at)
     WHERE wake_at IS NOT NULL;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::ids::{CartId, CheckoutId, GenericUuid};
-use flow::{Cart, Progress, Saga};
+use flow::{Cart, Progress, Saga, Step};
 use jiff::Timestamp;
 use runtime::{Home, Sql};
 use service::{GaugeQuery, Purge, Rows};
@@ -18,28 +18,32 @@ SELECT cart_id, cart, progress, wake_at
 FROM sagas WHERE cart_id = ANY($1::uuid[]) ORDER BY cart_id FOR UPDATE";
 
 const INSERT: &str = "
-INSERT INTO sagas (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at,
-    ended_at)
+INSERT INTO sagas (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic,
+    home_partition, traceparent, ended_at)
 SELECT u.*, CASE WHEN u.wake_at IS NULL THEN now() END
-FROM unnest(
-    $1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::text[], $7::timestamptz[])
-  AS u (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at)";
+FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[],
+    $7::json[], $8::text[], $9::int4[], $10::text[])
+  AS u (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic, home_partition,
+    traceparent)";
 
 /// A failed cart is checked out again: a new attempt in the same row.
 const BEGIN_AGAIN: &str = "
 UPDATE sagas s
-SET cart = u.cart, progress = u.progress, home_topic = u.home_topic,
-    home_partition = u.home_partition, traceparent = u.traceparent, wake_at = u.wake_at,
+SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
+    checkout_id = u.checkout_id, cart = u.cart, home_topic = u.home_topic,
+    home_partition = u.home_partition, traceparent = u.traceparent,
     ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
-FROM unnest(
-    $1::uuid[], $2::json[], $3::json[], $4::text[], $5::int4[], $6::text[], $7::timestamptz[])
-  AS u (cart_id, cart, progress, home_topic, home_partition, traceparent, wake_at)
+FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[],
+    $7::json[], $8::text[], $9::int4[], $10::text[])
+  AS u (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic, home_partition,
+    traceparent)
 WHERE s.cart_id = u.cart_id";
 
 const UPDATE: &str = "
-UPDATE sagas s SET progress = u.progress, wake_at = u.wake_at,
+UPDATE sagas s SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
     ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
-FROM unnest($1::uuid[], $2::json[], $3::timestamptz[]) AS u (cart_id, progress, wake_at)
+FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[])
+  AS u (cart_id, progress, state, step, wake_at)
 WHERE s.cart_id = u.cart_id";
 
 /// Whose checkouts these are. Nothing is locked: the index of checkouts decides a
@@ -185,7 +189,7 @@ pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
     for (_, row) in written.changed {
         match row.began {
             Some(beginning) => again.push_whole(row, beginning),
-            None => moved.push(row),
+            None => moved.push_moved(row),
         }
     }
     let mut new = Columns::default();
@@ -196,9 +200,9 @@ pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
         }
     }
     let statements = [
-        new.whole(INSERT),
-        again.whole(BEGIN_AGAIN),
-        moved.progress_only(),
+        new.statement(INSERT, true),
+        again.statement(BEGIN_AGAIN, true),
+        moved.statement(UPDATE, false),
     ];
     statements.into_iter().flatten().collect()
 }
@@ -207,61 +211,65 @@ pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
 #[derive(Default)]
 struct Columns {
     carts: Vec<Uuid>,
-    contents: Vec<Json<Cart>>,
     progress: Vec<Json<Progress>>,
+    states: Vec<&'static str>,
+    steps: Vec<Option<&'static str>>,
+    wake_at: Vec<Option<Timestamp>>,
+    // Of whole rows only.
+    checkouts: Vec<Uuid>,
+    contents: Vec<Json<Cart>>,
     topics: Vec<&'static str>,
     partitions: Vec<i32>,
     traces: Vec<String>,
-    wake_at: Vec<Option<Timestamp>>,
 }
 
 impl Columns {
-    fn push(&mut self, row: Row) {
-        self.carts.push(row.saga.cart_id.into_untyped_uuid());
-        self.progress.push(Json(row.saga.progress));
-        self.wake_at.push(row.wake_at);
+    /// Adds what every transition may change.
+    fn push(&mut self, cart: CartId, progress: Progress, wake_at: Option<Timestamp>) {
+        self.carts.push(cart.into_untyped_uuid());
+        self.states.push(progress.state.kind().as_str());
+        self.steps.push(progress.state.step().map(Step::name));
+        self.progress.push(Json(progress));
+        self.wake_at.push(wake_at);
+    }
+
+    fn push_moved(&mut self, row: Row) {
+        self.push(row.saga.cart_id, row.saga.progress, row.wake_at);
     }
 
     fn push_whole(&mut self, row: Row, beginning: Beginning) {
-        self.carts.push(row.saga.cart_id.into_untyped_uuid());
+        let checkout = row.saga.progress.checkout_id;
+        self.push(row.saga.cart_id, row.saga.progress, row.wake_at);
+        self.checkouts.push(checkout.into_untyped_uuid());
         self.contents.push(Json(row.saga.cart));
-        self.progress.push(Json(row.saga.progress));
         self.topics.push(beginning.home.topic.name());
         self.partitions.push(beginning.home.partition);
         self.traces.push(beginning.trace.to_string());
-        self.wake_at.push(row.wake_at);
     }
 
-    fn whole(self, text: &'static str) -> Option<Sql> {
+    /// The statement that writes whole rows, or else only what has moved.
+    fn statement(self, text: &'static str, whole: bool) -> Option<Sql> {
         if self.carts.is_empty() {
             return None;
         }
-        Some(Sql::new(
+        let mut sql = Sql::new(
             text,
             vec![
                 Box::new(self.carts),
-                Box::new(self.contents),
                 Box::new(self.progress),
-                Box::new(self.topics),
-                Box::new(self.partitions),
-                Box::new(self.traces),
+                Box::new(self.states),
+                Box::new(self.steps),
                 Box::new(self.wake_at),
             ],
-        ))
-    }
-
-    fn progress_only(self) -> Option<Sql> {
-        if self.carts.is_empty() {
-            return None;
+        );
+        if whole {
+            sql.params.push(Box::new(self.checkouts));
+            sql.params.push(Box::new(self.contents));
+            sql.params.push(Box::new(self.topics));
+            sql.params.push(Box::new(self.partitions));
+            sql.params.push(Box::new(self.traces));
         }
-        Some(Sql::new(
-            UPDATE,
-            vec![
-                Box::new(self.carts),
-                Box::new(self.progress),
-                Box::new(self.wake_at),
-            ],
-        ))
+        Some(sql)
     }
 }
 

@@ -51,5 +51,5 @@ CREATE TABLE authorizations (
 CREATE INDEX authorizations_by_cart ON authorizations (cart_id);
 
 -- The timers of a partition, earliest first.
-CREATE INDEX authorizations_due ON authorizations (home_topic, home_partition, wake_at)
+CREATE INDEX authorizations_due ON authorizations (home_partition, wake_at)
     WHERE wake_at IS NOT NULL;

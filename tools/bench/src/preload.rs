@@ -21,10 +21,11 @@ const COPIES: &[(Service, &[&str])] = &[
         Service::Orchestrator,
         &[
             "WITH one AS (SELECT * FROM sagas WHERE checkout_id = $3)
-             INSERT INTO sagas (cart_id, cart, progress, home_topic, home_partition, traceparent, ended_at)
+             INSERT INTO sagas (cart_id, cart, progress, state, checkout_id, home_topic,
+                    home_partition, traceparent, ended_at)
              SELECT md5('cart ' || n)::uuid, cart,
                     (progress::jsonb || jsonb_build_object('checkoutId', md5('checkout ' || n)::uuid))::json,
-                    home_topic, home_partition, traceparent, ended_at - interval '10 days'
+                    state, md5('checkout ' || n)::uuid, home_topic, home_partition, traceparent, ended_at - interval '10 days'
              FROM one, generate_series($1::int8, $2::int8) n",
             "WITH one AS (SELECT cart_id FROM sagas WHERE checkout_id = $3)
              INSERT INTO saga_transitions
