@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
-use crate::cli::Mix;
+use crate::cli::{Ids, Mix};
 
 /// Products that there is plenty of.
 const PRODUCTS: u32 = 1_000;
@@ -26,14 +26,16 @@ pub(crate) struct Carts {
     random: StdRng,
     mix: Mix,
     items: u32,
+    ids: Ids,
 }
 
 impl Carts {
-    pub(crate) fn new(seed: u64, mix: Mix, items: u32) -> Self {
+    pub(crate) fn new(seed: u64, mix: Mix, items: u32, ids: Ids) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
             mix,
             items,
+            ids,
         }
     }
 
@@ -72,7 +74,14 @@ impl Carts {
     /// Random bits from the seed, so that a run can be repeated; ids are unique
     /// because every run has a seed of its own.
     fn id(&mut self) -> Uuid {
-        uuid::Builder::from_random_bytes(self.random.random()).into_uuid()
+        let bits = match self.ids {
+            Ids::Random => uuid::Builder::from_random_bytes(self.random.random()),
+            Ids::TimeOrdered => {
+                let now_ms = Timestamp::now().as_millisecond().unsigned_abs();
+                uuid::Builder::from_unix_timestamp_millis(now_ms, &self.random.random())
+            }
+        };
+        bits.into_uuid()
     }
 }
 
@@ -97,7 +106,7 @@ mod tests {
             out_of_stock: 10,
             declined: 20,
         };
-        let mut carts = Carts::new(7, mix, 3);
+        let mut carts = Carts::new(7, mix, 3, Ids::Random);
         let drawn: Vec<_> = (0..10_000).map(|_| carts.draw()).collect();
         let count =
             |is: &dyn Fn(&CartCheckedOut) -> bool| drawn.iter().filter(|cart| is(cart)).count();

@@ -86,6 +86,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub(crate) warm_up: u64,
 
+    /// How long carts are checked out before anything is measured, in seconds: until
+    /// the broker has compiled what it runs, it is half as fast.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) broker_warm_up: u64,
+
     /// How often everything is measured; the medians are reported.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) repeat: u32,
@@ -97,6 +102,11 @@ pub(crate) struct Options {
     /// Lines of a cart.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub(crate) items: u32,
+
+    /// Which UUIDs carts and their events have: random ones, or such as begin with the
+    /// time, whose rows lie at one end of every index.
+    #[arg(long, value_enum, default_value_t = Ids::Random)]
+    pub(crate) ids: Ids,
 
     /// Instances of each service.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -192,6 +202,15 @@ pub(crate) enum Delivery {
     ExactlyOnce,
     /// Without.
     AtLeastOnce,
+}
+
+/// What kind of UUIDs the load has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Ids {
+    /// Version 4.
+    Random,
+    /// Version 7.
+    TimeOrdered,
 }
 
 /// Percentages of carts by their ending.

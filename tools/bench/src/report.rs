@@ -40,6 +40,9 @@ pub(crate) struct Settings {
     pub(crate) repeat: u32,
     pub(crate) mix: String,
     pub(crate) items: u32,
+    /// The kind of UUIDs of carts and events.
+    #[serde(default)]
+    pub(crate) ids: String,
     pub(crate) instances: u16,
     pub(crate) cores: usize,
     pub(crate) optimized: bool,
@@ -302,6 +305,7 @@ mod tests {
                 repeat: 1,
                 mix: "80,10,10".into(),
                 items: 1,
+                ids: "Random".to_owned(),
                 instances: 1,
                 cores: 2,
                 optimized: true,

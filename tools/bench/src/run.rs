@@ -60,7 +60,11 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
     for side in &sides {
         let task = progress.task(format!("warm-up, {}", side.name));
         let pace = Pace::InFlight(WARM_UP_IN_FLIGHT);
-        measure(stack, side, pace, options).await?;
+        let warm_up = Options {
+            seconds: options.broker_warm_up,
+            ..options.clone()
+        };
+        measure(stack, side, pace, &warm_up).await?;
         task.done("done");
         if options.preload > 0 {
             preload::fill(side, options.preload, &progress).await?;
@@ -193,6 +197,7 @@ fn settings(options: &Options) -> Settings {
             options.mix.declined
         ),
         items: options.items,
+        ids: format!("{:?}", options.ids),
         instances: options.instances,
         cores: thread::available_parallelism().map_or(0, usize::from),
         optimized: !cfg!(debug_assertions),
@@ -206,7 +211,12 @@ async fn measure(
     pace: Pace,
     options: &Options,
 ) -> anyhow::Result<(Sample, Usage)> {
-    let mut carts = Carts::new(rand::rng().random(), options.mix, options.items);
+    let mut carts = Carts::new(
+        rand::rng().random(),
+        options.mix,
+        options.items,
+        options.ids,
+    );
     let (ticks, mut ticked) = mpsc::unbounded_channel();
     let (warm_up, length) = (options.warm_up(), options.length());
     let driver = Arc::clone(&side.driver);

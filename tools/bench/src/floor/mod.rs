@@ -176,7 +176,7 @@ fn samples() -> anyhow::Result<Vec<Message>> {
         out_of_stock: 0,
         declined: 0,
     };
-    let cart = crate::carts::Carts::new(1, mix, 1).draw();
+    let cart = crate::carts::Carts::new(1, mix, 1, crate::cli::Ids::Random).draw();
     let rules = flow::Rules::default();
     let now = cart.occurred_at;
     let mut all = Vec::new();
