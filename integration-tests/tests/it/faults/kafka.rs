@@ -101,8 +101,12 @@ async fn each_of_three_brokers_is_killed_in_turn_leaders_and_coordinators_alike(
         let first = cluster.coordinator(&system, "orchestrator");
         for step in 0..3 {
             let id = (first - 1 + step) % 3 + 1;
-            let leads = cluster.count(&system, |partition| partition.leader() == id);
-            assert!(leads > 0, "broker {id} leads partitions of ours");
+            // One that hung for a moment on a busy machine gets its own back.
+            system
+                .until("the broker leads partitions of ours", async || {
+                    cluster.count(&system, |partition| partition.leader() == id) > 0
+                })
+                .await;
             let broker = brokers[usize::try_from(id - 1).expect("from 1")];
             kill(broker).await;
             system

@@ -227,6 +227,8 @@ const TUNING: &[(&str, &str)] = &[
     // given up.
     ("broker.session.timeout.ms", "4000"),
     ("broker.heartbeat.interval.ms", "500"),
+    // Partitions go back to their first leader soon after it is back.
+    ("leader.imbalance.check.interval.seconds", "10"),
     // Metadata changes, such as new topics, are written at once.
     ("controller.quorum.append.linger.ms", "0"),
     // Two cores, 512 MB.
