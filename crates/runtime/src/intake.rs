@@ -231,7 +231,11 @@ impl Context {
         self.generation.fetch_add(1, Ordering::AcqRel);
         let (reply, released) = sync_mpsc::sync_channel(1);
         let lost = consumer.assignment_lost();
-        tracing::info!(partitions = partitions.count(), lost, "giving partitions up");
+        tracing::info!(
+            partitions = partitions.count(),
+            lost,
+            "giving partitions up"
+        );
         let notice = Notice::Revoked {
             homes: self.homes(partitions),
             lost,
