@@ -1,4 +1,4 @@
-//! The list of all records: each one's owner, name and topic, said once.
+//! The list of all records, made from `topics.yaml`: each one's owner, name and topic.
 
 use std::{fmt, sync::LazyLock};
 
@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Topic,
     datum::{Datum, DatumError, Reader},
+    message::{Addressed, Envelope},
     messages,
 };
 
@@ -90,6 +91,14 @@ macro_rules! catalogue {
                 }
             }
 
+            /// What the record says about itself.
+            #[inline]
+            pub(crate) fn envelope(&self) -> Envelope<'_> {
+                match self {
+                    $($(Self::$record(record) => record.envelope(),)*)*
+                }
+            }
+
             /// Appends the datum, written with the type's own schema.
             pub(crate) fn write(&self, out: &mut Vec<u8>) {
                 match self {
@@ -112,27 +121,8 @@ macro_rules! catalogue {
     };
 }
 
-catalogue! {
-    ShoppingCheckouts { shopping.CartCheckedOut }
-    InventoryCommands {
-        inventory.ReserveInventory inventory.ReleaseInventory inventory.SetStock
-    }
-    InventoryEvents {
-        inventory.InventoryReserved inventory.InventoryUnavailable inventory.InventoryReleased
-        inventory.ReservationExpired inventory.StockSet
-    }
-    PaymentsCommands { payments.AuthorizePayment payments.VoidAuthorization }
-    PaymentsOutcomes {
-        payments.PaymentAuthorized payments.PaymentDeclined payments.AuthorizationVoided
-    }
-    OrderingCommands { ordering.CreateOrder ordering.CancelOrder }
-    OrderingReplies { ordering.OrderRecorded ordering.OrderRejected ordering.OrderCancelled }
-    OrderingOrders { ordering.OrderCreated }
-    OrderingCheckouts { ordering.CheckoutFailed ordering.CheckoutRejected }
-    OrderingSagas { ordering.SagaSnapshot }
-    OrderingAlerts { ordering.SagaStuck }
-    OrderingOperations { ordering.SagaOperation }
-}
+// Written by `build.rs`: what `topics.yaml` says that the topics carry.
+include!(concat!(env!("OUT_DIR"), "/records.rs"));
 
 static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
     // The texts are part of the program and parsed by this crate's tests.

@@ -6,7 +6,15 @@ use uuid::Uuid;
 use crate::{
     Message,
     ids::{self, CartId, CheckoutId, CommandId, EventId, GenericUuid},
+    messages::{CartCheckedOut, SagaOperation, SetStock, StockSet},
 };
+
+/// A record that says what it is about. `records!` writes this for commands, replies
+/// and events of a checkout; for others it is below.
+pub(crate) trait Addressed {
+    /// What it says about itself.
+    fn envelope(&self) -> Envelope<'_>;
+}
 
 /// What the message is addressed by.
 enum Subject<'a> {
@@ -23,13 +31,15 @@ enum Identity {
     Reply(CommandId),
 }
 
-struct Envelope<'a> {
+/// What every message says about itself.
+pub(crate) struct Envelope<'a> {
     subject: Subject<'a>,
     identity: Identity,
     occurred_at: Option<Timestamp>,
 }
 
-fn command(id: CommandId, checkout: CheckoutId, cart: CartId) -> Envelope<'static> {
+/// The envelope of a command.
+pub(crate) fn command(id: CommandId, checkout: CheckoutId, cart: CartId) -> Envelope<'static> {
     Envelope {
         subject: Subject::Cart(cart, Some(checkout)),
         identity: Identity::Command(id),
@@ -37,7 +47,13 @@ fn command(id: CommandId, checkout: CheckoutId, cart: CartId) -> Envelope<'stati
     }
 }
 
-fn reply(id: CommandId, checkout: CheckoutId, cart: CartId, at: Timestamp) -> Envelope<'static> {
+/// The envelope of the answer to a command.
+pub(crate) fn reply(
+    id: CommandId,
+    checkout: CheckoutId,
+    cart: CartId,
+    at: Timestamp,
+) -> Envelope<'static> {
     Envelope {
         subject: Subject::Cart(cart, Some(checkout)),
         identity: Identity::Reply(id),
@@ -45,7 +61,13 @@ fn reply(id: CommandId, checkout: CheckoutId, cart: CartId, at: Timestamp) -> En
     }
 }
 
-fn event(id: EventId, checkout: CheckoutId, cart: CartId, at: Timestamp) -> Envelope<'static> {
+/// The envelope of a fact that answers no command.
+pub(crate) fn event(
+    id: EventId,
+    checkout: CheckoutId,
+    cart: CartId,
+    at: Timestamp,
+) -> Envelope<'static> {
     Envelope {
         subject: Subject::Cart(cart, Some(checkout)),
         identity: Identity::Own(id.into_untyped_uuid()),
@@ -53,72 +75,44 @@ fn event(id: EventId, checkout: CheckoutId, cart: CartId, at: Timestamp) -> Enve
     }
 }
 
-impl Message {
+impl Addressed for CartCheckedOut {
     fn envelope(&self) -> Envelope<'_> {
-        match self {
-            Self::CartCheckedOut(m) => {
-                let checkout = ids::checkout_id(m.event_id);
-                event(m.event_id, checkout, m.cart_id, m.occurred_at)
-            }
+        let checkout = ids::checkout_id(self.event_id);
+        event(self.event_id, checkout, self.cart_id, self.occurred_at)
+    }
+}
 
-            Self::ReserveInventory(m) => command(m.command_id, m.checkout_id, m.cart_id),
-            Self::ReleaseInventory(m) => command(m.command_id, m.checkout_id, m.cart_id),
-            Self::InventoryReserved(m) => {
-                reply(m.command_id, m.checkout_id, m.cart_id, m.reserved_at)
-            }
-            Self::InventoryUnavailable(m) => {
-                reply(m.command_id, m.checkout_id, m.cart_id, m.checked_at)
-            }
-            Self::InventoryReleased(m) => {
-                reply(m.command_id, m.checkout_id, m.cart_id, m.released_at)
-            }
-            Self::ReservationExpired(m) => {
-                event(m.event_id, m.checkout_id, m.cart_id, m.expired_at)
-            }
-            Self::SetStock(m) => Envelope {
-                subject: Subject::Product(&m.product_id),
-                identity: Identity::Command(m.command_id),
-                occurred_at: None,
-            },
-            Self::StockSet(m) => Envelope {
-                subject: Subject::Product(&m.product_id),
-                identity: Identity::Reply(m.command_id),
-                occurred_at: Some(m.set_at),
-            },
-
-            Self::AuthorizePayment(m) => command(m.command_id, m.checkout_id, m.cart_id),
-            Self::VoidAuthorization(m) => command(m.command_id, m.checkout_id, m.cart_id),
-            Self::PaymentAuthorized(m) => {
-                reply(m.command_id, m.checkout_id, m.cart_id, m.authorized_at)
-            }
-            Self::PaymentDeclined(m) => {
-                reply(m.command_id, m.checkout_id, m.cart_id, m.declined_at)
-            }
-            Self::AuthorizationVoided(m) => {
-                reply(m.command_id, m.checkout_id, m.cart_id, m.voided_at)
-            }
-
-            Self::CreateOrder(m) => command(m.command_id, m.checkout_id, m.cart_id),
-            Self::CancelOrder(m) => command(m.command_id, m.checkout_id, m.cart_id),
-            Self::OrderRecorded(m) => reply(m.command_id, m.checkout_id, m.cart_id, m.recorded_at),
-            Self::OrderRejected(m) => reply(m.command_id, m.checkout_id, m.cart_id, m.rejected_at),
-            Self::OrderCancelled(m) => {
-                reply(m.command_id, m.checkout_id, m.cart_id, m.cancelled_at)
-            }
-
-            Self::OrderCreated(m) => event(m.event_id, m.checkout_id, m.cart_id, m.created_at),
-            Self::CheckoutFailed(m) => event(m.event_id, m.checkout_id, m.cart_id, m.failed_at),
-            Self::CheckoutRejected(m) => event(m.event_id, m.checkout_id, m.cart_id, m.rejected_at),
-            Self::SagaSnapshot(m) => event(m.event_id, m.checkout_id, m.cart_id, m.at),
-            Self::SagaStuck(m) => event(m.event_id, m.checkout_id, m.cart_id, m.at),
-            Self::SagaOperation(m) => Envelope {
-                subject: Subject::Cart(m.cart_id, m.checkout_id),
-                identity: Identity::Own(m.operation_id.into_untyped_uuid()),
-                occurred_at: Some(m.requested_at),
-            },
+impl Addressed for SetStock {
+    fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            subject: Subject::Product(&self.product_id),
+            identity: Identity::Command(self.command_id),
+            occurred_at: None,
         }
     }
+}
 
+impl Addressed for StockSet {
+    fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            subject: Subject::Product(&self.product_id),
+            identity: Identity::Reply(self.command_id),
+            occurred_at: Some(self.set_at),
+        }
+    }
+}
+
+impl Addressed for SagaOperation {
+    fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            subject: Subject::Cart(self.cart_id, self.checkout_id),
+            identity: Identity::Own(self.operation_id.into_untyped_uuid()),
+            occurred_at: Some(self.requested_at),
+        }
+    }
+}
+
+impl Message {
     /// Key of the Kafka record: the cart's id, or the product's for messages
     /// about stock.
     pub fn key(&self) -> String {

@@ -40,33 +40,9 @@ macro_rules! topics {
     };
 }
 
-topics! {
-    /// Confirmed carts, published by the cart service.
-    ShoppingCheckouts => "shopping.checkouts", consumed: true;
-    /// Commands to the inventory service.
-    InventoryCommands => "inventory.commands", consumed: true;
-    /// Replies and events of the inventory service.
-    InventoryEvents => "inventory.events", consumed: true;
-    /// Commands to the payment service.
-    PaymentsCommands => "payments.commands", consumed: true;
-    /// Replies of the payment service.
-    PaymentsOutcomes => "payments.outcomes", consumed: true;
-    /// Commands to the order service.
-    OrderingCommands => "ordering.commands", consumed: true;
-    /// Replies of the order service.
-    OrderingReplies => "ordering.replies", consumed: true;
-    /// Orders that were created; for downstream systems.
-    OrderingOrders => "ordering.orders", consumed: false;
-    /// Checkouts that failed or were turned away; for the cart service and
-    /// downstream systems.
-    OrderingCheckouts => "ordering.checkouts", consumed: false;
-    /// The newest state of every saga that left the straight path; compacted.
-    OrderingSagas => "ordering.sagas", consumed: false;
-    /// Sagas that cannot go on by themselves; for whoever is on call.
-    OrderingAlerts => "ordering.alerts", consumed: false;
-    /// Operators' inputs to sagas.
-    OrderingOperations => "ordering.operations", consumed: true;
-}
+// Written by `build.rs`: the topics of `topics.yaml`, in its order. A topic that has a
+// dead letter queue there is consumed by one of the services.
+include!(concat!(env!("OUT_DIR"), "/topics.rs"));
 
 impl Topic {
     /// Whether the topic is for other teams: its records are published in

@@ -11,6 +11,9 @@ use serde::{Deserialize, Deserializer, de};
 pub const TOPICS_YAML: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../topics.yaml"));
 
+/// Annotation that says in a sentence what a topic is for.
+pub const ABOUT_ANNOTATION: &str = "checkout/about";
+
 /// Annotation that lists the full names of the records a topic carries,
 /// separated by commas.
 pub const RECORDS_ANNOTATION: &str = "checkout/records";

@@ -2,12 +2,15 @@
 
 /// Declares structs whose fields stand in the order of their Avro schema.
 ///
-/// What is written inside is plain Rust; added are the derives, the field
-/// names of the schema (camelCase) and [`Datum`](crate::datum::Datum).
+/// What is written inside is plain Rust, but for what a record is to its checkout:
+/// `: command`, `: reply at <field>` or `: event at <field>`, where the field is the
+/// time at which it happened. Added are the derives, the field names of the schema
+/// (camelCase), [`Datum`](crate::datum::Datum) and
+/// [`Addressed`](crate::message::Addressed).
 macro_rules! records {
     ($(
         $(#[$meta:meta])*
-        pub struct $name:ident {
+        pub struct $name:ident $(: $kind:ident $(at $at:ident)?)? {
             $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
         }
     )*) => {$(
@@ -32,7 +35,33 @@ macro_rules! records {
                 })
             }
         }
+
+        $(
+            impl crate::message::Addressed for $name {
+                fn envelope(&self) -> crate::message::Envelope<'_> {
+                    crate::datum::addressed!(self $kind $($at)?)
+                }
+            }
+        )?
     )*};
+}
+
+/// What a record says about itself, by what it is to its checkout.
+macro_rules! addressed {
+    ($self:ident command) => {
+        crate::message::command($self.command_id, $self.checkout_id, $self.cart_id)
+    };
+    ($self:ident reply $at:ident) => {
+        crate::message::reply(
+            $self.command_id,
+            $self.checkout_id,
+            $self.cart_id,
+            $self.$at,
+        )
+    };
+    ($self:ident event $at:ident) => {
+        crate::message::event($self.event_id, $self.checkout_id, $self.cart_id, $self.$at)
+    };
 }
 
 /// Declares enums whose variants stand in the order of their Avro symbols.
@@ -95,4 +124,4 @@ macro_rules! enums {
     )*};
 }
 
-pub(crate) use {enums, records};
+pub(crate) use {addressed, enums, records};

@@ -10,7 +10,7 @@ mod macros;
 mod primitives;
 mod reader;
 
-pub(crate) use macros::{enums, records};
+pub(crate) use macros::{addressed, enums, records};
 pub(crate) use reader::{DatumError, Reader};
 
 /// A value with an Avro encoding.

@@ -9,7 +9,7 @@ use crate::{
 
 records! {
     /// Command: hold stock for every item of a checkout, or for none.
-    pub struct ReserveInventory {
+    pub struct ReserveInventory: command {
         /// Identity of the command; the same however often it is sent, so that a repeat is
         /// recognised.
         pub command_id: CommandId,
@@ -26,7 +26,7 @@ records! {
 
     /// Command: give back the stock held for a checkout. Sent also when it is not known
     /// whether stock is held; a later reserve is then refused.
-    pub struct ReleaseInventory {
+    pub struct ReleaseInventory: command {
         /// Identity of the command; the same however often it is sent, so that a repeat is
         /// recognised.
         pub command_id: CommandId,
@@ -55,7 +55,7 @@ records! {
     }
 
     /// Reply: stock is held for every item of the checkout.
-    pub struct InventoryReserved {
+    pub struct InventoryReserved: reply at reserved_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -76,7 +76,7 @@ records! {
     }
 
     /// Reply: nothing is held for the checkout.
-    pub struct InventoryUnavailable {
+    pub struct InventoryUnavailable: reply at checked_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -94,7 +94,7 @@ records! {
     }
 
     /// Reply: nothing is held for the checkout any more, and a later reserve will be refused.
-    pub struct InventoryReleased {
+    pub struct InventoryReleased: reply at released_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -115,7 +115,7 @@ records! {
 
     /// Event: the time promised for a reservation is over. The stock stays held until it is
     /// released, so the saga decides what follows.
-    pub struct ReservationExpired {
+    pub struct ReservationExpired: event at expired_at {
         /// Identity of this event; a repeated delivery carries the same one.
         pub event_id: EventId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the

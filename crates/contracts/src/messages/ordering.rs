@@ -12,7 +12,7 @@ use crate::{
 records! {
     /// Command: record the order of a checkout. This is the pivot: once recorded, the
     /// checkout has succeeded.
-    pub struct CreateOrder {
+    pub struct CreateOrder: command {
         /// Identity of the command; the same however often it is sent, so that a repeat is
         /// recognised.
         pub command_id: CommandId,
@@ -35,7 +35,7 @@ records! {
 
     /// Command: see to it that no order of this checkout stands. Sent also when it is not
     /// known whether one was recorded; a later order is then refused.
-    pub struct CancelOrder {
+    pub struct CancelOrder: command {
         /// Identity of the command; the same however often it is sent, so that a repeat is
         /// recognised.
         pub command_id: CommandId,
@@ -51,7 +51,7 @@ records! {
     }
 
     /// Reply: the order stands in the order database.
-    pub struct OrderRecorded {
+    pub struct OrderRecorded: reply at recorded_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -67,7 +67,7 @@ records! {
     }
 
     /// Reply: no order of this checkout was recorded.
-    pub struct OrderRejected {
+    pub struct OrderRejected: reply at rejected_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -83,7 +83,7 @@ records! {
     }
 
     /// Reply: no order of this checkout stands, and a later one will be refused.
-    pub struct OrderCancelled {
+    pub struct OrderCancelled: reply at cancelled_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -100,7 +100,7 @@ records! {
 
     /// Event for downstream systems: a checkout succeeded; stock is reserved, payment is
     /// authorized and the order is recorded. Published once per order.
-    pub struct OrderCreated {
+    pub struct OrderCreated: event at created_at {
         /// Identity of this event; a repeated delivery carries the same one.
         pub event_id: EventId,
         /// The order.
@@ -127,7 +127,7 @@ records! {
 
     /// Event for the cart service and downstream systems: a checkout ended without an order.
     /// Published when nothing is held for it any more.
-    pub struct CheckoutFailed {
+    pub struct CheckoutFailed: event at failed_at {
         /// Identity of this event; a repeated delivery carries the same one.
         pub event_id: EventId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -150,7 +150,7 @@ records! {
 
     /// Event for the cart service: a checkout request was turned away, and the cart's
     /// checkout or order is as it was.
-    pub struct CheckoutRejected {
+    pub struct CheckoutRejected: event at rejected_at {
         /// Identity of this event; a repeated delivery carries the same one.
         pub event_id: EventId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -173,7 +173,7 @@ records! {
 
     /// State of a saga, published when it leaves the straight path and when it ends after
     /// that. The topic is compacted: the newest record of a cart is what holds.
-    pub struct SagaSnapshot {
+    pub struct SagaSnapshot: event at at {
         /// Identity of this event; a repeated delivery carries the same one.
         pub event_id: EventId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -200,7 +200,7 @@ records! {
     /// Alert: a compensation of this saga was sent many times without an answer. It is sent on
     /// without end, and an operator should look. Published once each time that a saga becomes
     /// stuck; the newest SagaSnapshot of the cart says whether it still is.
-    pub struct SagaStuck {
+    pub struct SagaStuck: event at at {
         /// Identity of this event; a repeated delivery carries the same one.
         pub event_id: EventId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the

@@ -9,7 +9,7 @@ use crate::{
 
 records! {
     /// Command: hold an amount of the customer's money for a checkout, without taking it.
-    pub struct AuthorizePayment {
+    pub struct AuthorizePayment: command {
         /// Identity of the command; the same however often it is sent, so that a repeat is
         /// recognised.
         pub command_id: CommandId,
@@ -28,7 +28,7 @@ records! {
 
     /// Command: give up the hold made for a checkout. Sent also when it is not known whether
     /// money is held; a later authorization is then refused.
-    pub struct VoidAuthorization {
+    pub struct VoidAuthorization: command {
         /// Identity of the command; the same however often it is sent, so that a repeat is
         /// recognised.
         pub command_id: CommandId,
@@ -45,7 +45,7 @@ records! {
     }
 
     /// Reply: the amount is held.
-    pub struct PaymentAuthorized {
+    pub struct PaymentAuthorized: reply at authorized_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -65,7 +65,7 @@ records! {
     }
 
     /// Reply: no money is held for the checkout.
-    pub struct PaymentDeclined {
+    pub struct PaymentDeclined: reply at declined_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
@@ -82,7 +82,7 @@ records! {
 
     /// Reply: no money is held for the checkout any more, and a later authorization will be
     /// refused.
-    pub struct AuthorizationVoided {
+    pub struct AuthorizationVoided: reply at voided_at {
         /// The command that this record answers.
         pub command_id: CommandId,
         /// The checkout (one saga) this belongs to; equal to the eventId of the
