@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     saga::{Saga, State},
-    step::StatusText,
+    step::{StatusText, Step},
 };
 
 /// The status of a cart's checkout as its customer may see it.
@@ -57,12 +57,17 @@ pub const IN_CLARIFICATION: StatusText = StatusText {
 /// The code shown for every checkout that failed; the text depends on the reason.
 pub const FAILED: &str = "FAILED";
 
-/// What a customer is told about a failed checkout.
-pub const fn failure_text(reason: FailureReason) -> &'static str {
+/// What a customer is told about a failed checkout: what the step says that was
+/// refused, or one of the reasons that no step has.
+pub fn failure_text(reason: FailureReason) -> &'static str {
+    let of_a_step = Step::ALL
+        .iter()
+        .flat_map(|step| step.definition().failures.iter())
+        .find(|failure| failure.reason == reason);
+    if let Some(failure) = of_a_step {
+        return failure.customer_text;
+    }
     match reason {
-        FailureReason::OutOfStock => "Some items are not available in the quantity you want.",
-        FailureReason::PaymentDeclined => "Your payment was declined; nothing was charged.",
-        FailureReason::OrderRejected => "The shop could not accept the order; nothing was charged.",
         FailureReason::InvalidCart => "Something is wrong with the cart; nothing was charged.",
         FailureReason::TimedOut => "The shop was too slow to answer; nothing was charged.",
         FailureReason::ReservationExpired => {
@@ -71,7 +76,7 @@ pub const fn failure_text(reason: FailureReason) -> &'static str {
         FailureReason::CancelledByOperator => {
             "The shop cancelled the checkout; nothing was charged."
         }
-        FailureReason::Unknown => "The checkout did not go through; nothing was charged.",
+        _ => "The checkout did not go through; nothing was charged.",
     }
 }
 

@@ -1,113 +1,87 @@
 //! The steps of the saga, their order, and the parts that each must have.
 //!
 //! A step is a [`StepDefinition`] in a file of its own under `steps/`. Every
-//! part is a field without a default, so a step that lacks one does not compile;
-//! a new variant of [`Step`] makes the compiler name the places that must know it.
+//! part is a field without a default, so a step that lacks one does not compile.
+//! `steps.rs` lists them, once, in their order.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use contracts::{Message, RecordType, messages::FailureReason};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    saga::{MissingItem, Saga},
-    steps::{inventory, order, payment},
-};
+pub use crate::steps::Step;
 
-/// A step of the saga. The order of the variants is the order of the actions;
-/// compensations go the other way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Step {
-    /// Stock is reserved.
-    ReserveInventory,
-    /// Money is authorized.
-    AuthorizePayment,
-    /// The order is recorded: the pivot.
-    CreateOrder,
+use crate::saga::{MissingItem, Saga};
+
+/// Declares the steps, each with its name and its definition, in the order of the
+/// actions; compensations go the other way. All that follows from the order is derived.
+macro_rules! steps {
+    ($($(#[$doc:meta])* $step:ident = $name:literal: $definition:path;)+) => {
+        /// A step of the saga. The order of the variants is the order of the actions;
+        /// compensations go the other way.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+            serde::Serialize, serde::Deserialize,
+        )]
+        pub enum Step {
+            $($(#[$doc])* #[serde(rename = $name)] $step,)+
+        }
+
+        impl Step {
+            /// Every step, in the order of the actions.
+            pub const ALL: &'static [Step] = &[$(Step::$step),+];
+
+            /// Everything that belongs to the step.
+            pub const fn definition(self) -> &'static $crate::step::StepDefinition {
+                match self {
+                    $(Step::$step => &$definition,)+
+                }
+            }
+
+            /// The name in stored sagas, in snapshots and in operators' inputs.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Step::$step => $name,)+
+                }
+            }
+        }
+    };
 }
 
+pub(crate) use steps;
+
 impl Step {
-    /// Every step, in the order of the actions.
-    pub const ALL: &'static [Step] = &[
-        Step::ReserveInventory,
-        Step::AuthorizePayment,
-        Step::CreateOrder,
-    ];
-
     /// The step that every saga begins with.
-    pub const FIRST: Step = Step::ReserveInventory;
-
-    /// Everything that belongs to the step.
-    pub const fn definition(self) -> &'static StepDefinition {
-        match self {
-            Step::ReserveInventory => &inventory::RESERVE_INVENTORY,
-            Step::AuthorizePayment => &payment::AUTHORIZE_PAYMENT,
-            Step::CreateOrder => &order::CREATE_ORDER,
-        }
-    }
+    pub const FIRST: Step = Step::ALL[0];
 
     /// The step whose action follows this one's success; `None` when the
     /// checkout is then complete.
     pub const fn following(self) -> Option<Step> {
-        match self {
-            Step::ReserveInventory => Some(Step::AuthorizePayment),
-            Step::AuthorizePayment => Some(Step::CreateOrder),
-            Step::CreateOrder => None,
+        let at = self as usize + 1;
+        if at < Step::ALL.len() {
+            Some(Step::ALL[at])
+        } else {
+            None
         }
     }
 
     /// The step to compensate once this one is undone, or was refused; `None`
     /// when nothing is left to undo.
     pub const fn preceding(self) -> Option<Step> {
-        match self {
-            Step::ReserveInventory => None,
-            Step::AuthorizePayment => Some(Step::ReserveInventory),
-            Step::CreateOrder => Some(Step::AuthorizePayment),
-        }
-    }
-
-    /// The name in stored sagas, in snapshots and in operators' inputs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Step::ReserveInventory => "RESERVE_INVENTORY",
-            Step::AuthorizePayment => "AUTHORIZE_PAYMENT",
-            Step::CreateOrder => "CREATE_ORDER",
+        match (self as usize).checked_sub(1) {
+            Some(at) => Some(Step::ALL[at]),
+            None => None,
         }
     }
 }
 
-// The order is told three times, for the compiler's sake; here they agree.
 const _: () = {
-    assert!(Step::ALL[0] as usize == Step::FIRST as usize && Step::FIRST.preceding().is_none());
     let mut at = 0;
     while at < Step::ALL.len() {
-        let step = Step::ALL[at];
         assert!(
-            step as usize == at,
-            "Step::ALL has every variant, in their order"
-        );
-        assert!(
-            step.definition().step as usize == at,
+            Step::ALL[at].definition().step as usize == at,
             "a definition names its own step"
         );
-        match step.following() {
-            Some(following) => {
-                assert!(
-                    following as usize == at + 1,
-                    "the action of the next step follows"
-                );
-                match following.preceding() {
-                    Some(preceding) => assert!(preceding as usize == at, "undone in reverse order"),
-                    None => panic!("every step but the first has one before it"),
-                }
-            }
-            None => assert!(
-                at + 1 == Step::ALL.len(),
-                "only the last step has none after it"
-            ),
-        }
         at += 1;
     }
 };
@@ -187,6 +161,8 @@ pub struct FailureReply {
     pub record: RecordType,
     /// What the checkout fails with.
     pub reason: FailureReason,
+    /// What the customer is told of that.
+    pub customer_text: &'static str,
     /// What the reply tells beyond that; `None` for a message of another record.
     pub explain: fn(&Message) -> Option<Refusal>,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use contracts::ids::{CartId, GenericUuid};
 use contracts::{Message, Poison, RecordType, Topic};
-use flow::{Rules, next};
+use flow::{Rules, Step, next};
 use jiff::Timestamp;
 use runtime::{Body, Handler, Home, Input, Outbox, Sql};
 use tokio_postgres::Row;
@@ -19,6 +19,54 @@ use crate::brake::Brake;
 use crate::history::{self, Entry};
 use crate::state::{Beginning, Cause, State};
 use crate::{observe, store};
+
+/// What is sent beside the commands of the steps.
+const OWN: [RecordType; 5] = [
+    RecordType::OrderCreated,
+    RecordType::CheckoutFailed,
+    RecordType::CheckoutRejected,
+    RecordType::SagaSnapshot,
+    RecordType::SagaStuck,
+];
+
+/// The commands of the steps, and [`OWN`].
+const PRODUCES: [RecordType; 2 * Step::ALL.len() + OWN.len()] = {
+    let mut records = [RecordType::SagaSnapshot; 2 * Step::ALL.len() + OWN.len()];
+    let mut at = 0;
+    while at < Step::ALL.len() {
+        let definition = Step::ALL[at].definition();
+        records[2 * at] = definition.command.record;
+        records[2 * at + 1] = definition.compensation.record;
+        at += 1;
+    }
+    while at < Step::ALL.len() + OWN.len() {
+        records[at + Step::ALL.len()] = OWN[at - Step::ALL.len()];
+        at += 1;
+    }
+    records
+};
+
+/// Carts, the replies of the steps, operators' inputs; and how many topics that are, for
+/// steps of one participant share theirs.
+const CONSUMES: ([Topic; Step::ALL.len() + 2], usize) = {
+    let mut topics = [Topic::ShoppingCheckouts; Step::ALL.len() + 2];
+    let mut len = 1;
+    let mut step = 0;
+    while step < Step::ALL.len() {
+        let topic = Step::ALL[step].definition().success.record.topic();
+        let mut known = 0;
+        while known < len && topics[known] as usize != topic as usize {
+            known += 1;
+        }
+        if known == len {
+            topics[len] = topic;
+            len += 1;
+        }
+        step += 1;
+    }
+    topics[len] = Topic::OrderingOperations;
+    (topics, len + 1)
+};
 
 /// The orchestrator.
 #[derive(Debug)]
@@ -39,26 +87,8 @@ impl Handler for Orchestrator {
     type Answer = Infallible;
 
     const NAME: &'static str = "orchestrator";
-    const CONSUMES: &'static [Topic] = &[
-        Topic::ShoppingCheckouts,
-        Topic::InventoryEvents,
-        Topic::PaymentsOutcomes,
-        Topic::OrderingReplies,
-        Topic::OrderingOperations,
-    ];
-    const PRODUCES: &'static [RecordType] = &[
-        RecordType::ReserveInventory,
-        RecordType::ReleaseInventory,
-        RecordType::AuthorizePayment,
-        RecordType::VoidAuthorization,
-        RecordType::CreateOrder,
-        RecordType::CancelOrder,
-        RecordType::OrderCreated,
-        RecordType::CheckoutFailed,
-        RecordType::CheckoutRejected,
-        RecordType::SagaSnapshot,
-        RecordType::SagaStuck,
-    ];
+    const CONSUMES: &'static [Topic] = CONSUMES.0.split_at(CONSUMES.1).0;
+    const PRODUCES: &'static [RecordType] = &PRODUCES;
     const STATEMENTS: &'static [&'static str] = store::STATEMENTS;
 
     fn reads(&self, batch: &[Input<Infallible>]) -> Vec<Sql> {

@@ -35,6 +35,7 @@ pub const RESERVE_INVENTORY: StepDefinition = StepDefinition {
         first: FailureReply {
             record: RecordType::InventoryUnavailable,
             reason: FailureReason::OutOfStock,
+            customer_text: "Some items are not available in the quantity you want.",
             explain: explain_unavailable,
         },
         others: &[],

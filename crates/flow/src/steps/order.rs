@@ -39,6 +39,7 @@ pub const CREATE_ORDER: StepDefinition = StepDefinition {
         first: FailureReply {
             record: RecordType::OrderRejected,
             reason: FailureReason::OrderRejected,
+            customer_text: "The shop could not accept the order; nothing was charged.",
             explain: |message| match message {
                 Message::OrderRejected(reply) => Some(Refusal {
                     detail: format!("the order was rejected: {}", reply.reason),

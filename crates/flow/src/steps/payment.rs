@@ -36,6 +36,7 @@ pub const AUTHORIZE_PAYMENT: StepDefinition = StepDefinition {
         first: FailureReply {
             record: RecordType::PaymentDeclined,
             reason: FailureReason::PaymentDeclined,
+            customer_text: "Your payment was declined; nothing was charged.",
             explain: |message| match message {
                 Message::PaymentDeclined(reply) => Some(Refusal {
                     detail: format!("the payment was declined: {}", reply.reason),

@@ -1,7 +1,9 @@
 //! What the definitions of the steps must keep among themselves.
 
-use contracts::RecordType;
-use flow::Step;
+use std::collections::BTreeSet;
+
+use contracts::{RecordType, messages::FailureReason};
+use flow::{Step, status::failure_text};
 
 #[test]
 fn a_step_talks_with_its_owner_alone_and_shares_no_record_with_another_step() {
@@ -33,7 +35,7 @@ fn a_step_talks_with_its_owner_alone_and_shares_no_record_with_another_step() {
 
 #[test]
 fn customers_can_tell_every_status_by_its_code() {
-    let codes: std::collections::BTreeSet<_> = Step::ALL
+    let codes: BTreeSet<_> = Step::ALL
         .iter()
         .flat_map(|step| {
             let status = step.definition().status;
@@ -47,4 +49,27 @@ fn customers_can_tell_every_status_by_its_code() {
         ])
         .collect();
     assert_eq!(codes.len(), 2 * Step::ALL.len() + 4);
+}
+
+#[test]
+fn customers_are_told_why_a_checkout_failed_whatever_the_reason() {
+    let known = FailureReason::ALL
+        .iter()
+        .filter(|reason| **reason != FailureReason::Unknown);
+    let mut told: BTreeSet<_> = known.clone().map(|reason| failure_text(*reason)).collect();
+    assert_eq!(told.len(), known.count(), "two reasons have the same text");
+    assert!(
+        told.insert(failure_text(FailureReason::Unknown)),
+        "a reason has no text of its own"
+    );
+}
+
+#[test]
+fn the_order_of_the_steps_is_the_order_of_their_actions_and_back_again() {
+    let there: Vec<_> = std::iter::successors(Some(Step::FIRST), |step| step.following()).collect();
+    assert_eq!(there, Step::ALL);
+    let last = there.last().copied();
+    let mut back: Vec<_> = std::iter::successors(last, |step| step.preceding()).collect();
+    back.reverse();
+    assert_eq!(back, Step::ALL);
 }
