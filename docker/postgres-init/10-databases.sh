@@ -14,7 +14,8 @@ revoke connect on database :"name" from public;
 SQL
 }
 
-create orchestrator "$ORCHESTRATOR_DATABASE_PASSWORD"
-create inventory "$INVENTORY_DATABASE_PASSWORD"
-create payment "$PAYMENT_DATABASE_PASSWORD"
-create order "$ORDER_DATABASE_PASSWORD"
+# A service for each password that docker-compose.yml hands over.
+for variable in $(compgen -e | grep '_DATABASE_PASSWORD$'); do
+  name=${variable%_DATABASE_PASSWORD}
+  create "${name,,}" "${!variable}"
+done

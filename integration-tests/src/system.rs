@@ -11,6 +11,7 @@ use contracts::messages::{
     CartCheckedOut, CheckoutFailed, CheckoutRejected, OrderCreated, SagaState, SetStock,
 };
 use contracts::{Codec, Message, RecordType, RegistryConfig, Topic, TopicNames, TraceContext};
+use flow::Step;
 use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -28,7 +29,7 @@ use crate::{PATIENCE, Proxy, Recorder, Seen, carts};
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The services, by name.
-pub const SERVICES: &[&str] = &["orchestrator", "inventory", "payment", "order"];
+pub const SERVICES: &[&str] = Service::NAMES;
 
 /// An orchestrator that does not wait long for its participants, and gives up
 /// when they are silent rather than hold their commands back.
@@ -663,12 +664,9 @@ impl System {
                 continue;
             };
             let record = message.record_type();
-            let is_undo = matches!(
-                record,
-                RecordType::CancelOrder
-                    | RecordType::VoidAuthorization
-                    | RecordType::ReleaseInventory
-            );
+            let is_undo = Step::ALL
+                .iter()
+                .any(|step| step.definition().compensation.record == record);
             if is_undo
                 && message.cart_id() == Some(cart.cart_id)
                 && !sent.values().any(|sent| *sent == record)

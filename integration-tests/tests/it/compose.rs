@@ -12,11 +12,10 @@ mod rules;
 use std::path::PathBuf;
 use std::process::Command;
 
+use integration_tests::SERVICES;
 use serde_json::{Value, json};
 
 use self::dockerfile::Dockerfile;
-
-const SERVICES: [&str; 4] = ["orchestrator", "inventory", "payment", "order"];
 
 fn read(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -45,8 +44,7 @@ fn against_specification(compose: &Value) -> Vec<String> {
 }
 
 fn against_rules(compose: &Value) -> Vec<String> {
-    let init_script = read("docker/postgres-init/10-databases.sh");
-    rules::faults(compose, &dockerfile(), &init_script)
+    rules::faults(compose, &dockerfile())
 }
 
 #[test]
@@ -154,6 +152,11 @@ fn our_rules_refuse_a_broken_copy() {
             "order: database",
         ),
         (
+            "/services/postgres/environment/ORDER_DATABASE_PASSWORD",
+            Value::Null,
+            "order: database",
+        ),
+        (
             "/services/kafka/environment/KAFKA_AUTO_CREATE_TOPICS_ENABLE",
             json!("true"),
             "kafka: creates misspelt topics",
@@ -167,6 +170,35 @@ fn our_rules_refuse_a_broken_copy() {
             "{place}: {found:?}"
         );
     }
+}
+
+/// The script that the postgres image runs, with a `psql` that only tells its arguments.
+#[test]
+fn every_service_gets_a_database_with_its_own_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let psql = folder.path().join("psql");
+    std::fs::write(&psql, "#!/bin/sh\necho \"$@\"\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&psql, mode).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let script =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docker/postgres-init/10-databases.sh");
+    let mut command = Command::new("bash");
+    command.arg(script).env_clear();
+    command.env("PATH", format!("{}:{path}", folder.path().display()));
+    command.envs([("POSTGRES_USER", "postgres"), ("POSTGRES_DB", "postgres")]);
+    for name in SERVICES {
+        let variable = format!("{}_DATABASE_PASSWORD", name.to_uppercase());
+        command.env(variable, format!("secret of {name}"));
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    for name in SERVICES {
+        let made = format!("--set name={name} --set password=secret of {name}");
+        assert!(told.contains(&made), "{name}: {told}");
+    }
+    assert_eq!(told.lines().count(), SERVICES.len(), "{told}");
 }
 
 /// The copy with one value put in place, or removed if it is null.

@@ -26,6 +26,8 @@ pub(crate) struct Books {
     pub(crate) letters: Letters,
     /// Which databases were read.
     pub(crate) read: Read,
+    /// The further participants whose databases were read.
+    pub(crate) others: Vec<&'static str>,
     /// From when on the topics are complete.
     pub(crate) window: Window,
 }
@@ -80,6 +82,8 @@ pub(crate) struct Account {
     pub(crate) order: Option<Order>,
     pub(crate) authorization: Option<Authorization>,
     pub(crate) reservation: Option<Reservation>,
+    /// What further participants hold.
+    pub(crate) others: Vec<Holding>,
     /// State of the saga, where this is the cart's current checkout.
     pub(crate) saga: Option<Saga>,
 }
@@ -157,6 +161,15 @@ pub(crate) struct Reservation {
     pub(crate) timer: Timer,
 }
 
+/// A row of the view `holdings` of a further participant.
+#[derive(Debug, Clone)]
+pub(crate) struct Holding {
+    pub(crate) service: &'static str,
+    /// In the participant's own words.
+    pub(crate) state: Box<str>,
+    pub(crate) is_held: bool,
+}
+
 /// A row of `sagas`.
 #[derive(Debug, Clone)]
 pub(crate) struct Saga {
@@ -191,6 +204,17 @@ pub(crate) struct Stock {
 }
 
 impl Books {
+    /// Whether the database of a service was read.
+    pub(crate) fn has_read(&self, service: &str) -> bool {
+        match service {
+            "orchestrator" => self.read.orchestrator,
+            "inventory" => self.read.inventory,
+            "payment" => self.read.payment,
+            "order" => self.read.order,
+            other => self.others.contains(&other),
+        }
+    }
+
     pub(crate) fn account(&mut self, checkout: CheckoutId, cart: CartId) -> &mut Account {
         let account = self.accounts.entry(checkout).or_default();
         account.cart.get_or_insert(cart);

@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
 use crate::books::{
-    Account, Authorization, Books, Content, Order, Pieces, Reservation, Saga, Stock, Timer,
+    Account, Authorization, Books, Content, Holding, Order, Pieces, Reservation, Saga, Stock, Timer,
 };
 use crate::error::{Error, Result};
 use crate::look::Tell;
@@ -308,6 +308,24 @@ impl Reader<'_> {
                 in_live_reservations: row.try_get("live")?,
             };
             books.stock.insert(row.try_get("product_id")?, stock);
+            Ok(())
+        })
+        .await
+    }
+
+    /// What a further participant holds: its view `holdings`.
+    pub(crate) async fn holdings(self, books: &mut Books) -> Result<()> {
+        let client = self.begin(books).await?;
+        let service = self.service;
+        // The parameter of all such queries; the view has no timers.
+        let sql = "SELECT checkout_id, cart_id, state, held, $1::float8 FROM holdings";
+        self.by_id(&client, "holdings", sql, "checkout_id", |row| {
+            let holding = Holding {
+                service,
+                state: text(row, "state")?,
+                is_held: row.try_get("held")?,
+            };
+            account(books, row)?.others.push(holding);
             Ok(())
         })
         .await

@@ -42,6 +42,6 @@ pub use error::{Error, Result, describe};
 pub use letters::DeadLetter;
 pub use log::{Kafka, LogReader, Quiet};
 pub use look::{Options, Target, run, settle};
-pub use positions::consumer;
+pub use positions::{SERVICES, consumer, further_services};
 pub use report::Report;
 pub use rule::{Rule, Violation};

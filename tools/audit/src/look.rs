@@ -1,6 +1,6 @@
 //! Reads everything, and what does not add up a second time.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -48,6 +48,9 @@ pub struct Target {
     pub payment: Option<Database>,
     /// The order service's database.
     pub order: Option<Database>,
+    /// Those of the participants of further steps, each with a view `holdings`
+    /// (`checkout_id`, `cart_id`, `state`, `held`).
+    pub others: BTreeMap<&'static str, Database>,
 }
 
 type Expected = Arc<dyn Fn(&DeadLetter) -> bool + Send + Sync>;
@@ -288,6 +291,7 @@ impl Look {
             payment: target.payment.is_some(),
             order: target.order.is_some(),
         };
+        books.others = target.others.keys().copied().collect();
         books.positions.clear();
         if let Some(only) = only {
             books.forget(only);
@@ -311,6 +315,9 @@ impl Look {
         }
         if let Some(database) = &target.order {
             reader("order", database).orders(books).await?;
+        }
+        for (service, database) in &target.others {
+            reader(service, database).holdings(books).await?;
         }
         Ok(())
     }
@@ -436,6 +443,7 @@ impl Books {
                 account.order = None;
                 account.authorization = None;
                 account.reservation = None;
+                account.others.clear();
                 account.saga = None;
             }
         }

@@ -1,12 +1,14 @@
 //! How far each service is in what it consumes.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use contracts::topology::{CONSUMER_LABEL, topology};
 use contracts::{Topic, TopicNames};
 use rdkafka::Offset;
 use rdkafka::message::Message;
 
-use crate::books::{Books, Read};
+use crate::books::Books;
 use crate::error::Result;
 use crate::log::LogReader;
 
@@ -39,25 +41,22 @@ pub(crate) enum Found {
     Outside { low: i64, high: i64 },
 }
 
-/// The service that consumes a topic; `None` where outsiders do.
+/// The services whose tables the audit has rules of its own for.
+pub const SERVICES: &[&str] = &["orchestrator", "inventory", "payment", "order"];
+
+/// The service that consumes a topic, as `topics.yaml` has it; `None` where outsiders do.
 pub fn consumer(topic: Topic) -> Option<&'static str> {
-    let service = match topic {
-        Topic::InventoryCommands => "inventory",
-        Topic::PaymentsCommands => "payment",
-        Topic::OrderingCommands => "order",
-        _ => "orchestrator",
-    };
-    topic.is_consumed().then_some(service)
+    let declared = topology().iter().find(|spec| spec.name == topic.name())?;
+    let consumer = declared.labels.get(CONSUMER_LABEL)?.as_str();
+    topic.is_consumed().then_some(consumer)
 }
 
-/// The same, if its database was read.
-fn read_consumer(topic: Topic, read: Read) -> Option<&'static str> {
-    consumer(topic).filter(|service| match *service {
-        "inventory" => read.inventory,
-        "payment" => read.payment,
-        "order" => read.order,
-        _ => read.orchestrator,
-    })
+/// The services beyond [`SERVICES`] that consume a topic: participants of further steps.
+pub fn further_services() -> BTreeSet<&'static str> {
+    let consumers = Topic::ALL.iter().copied().filter_map(consumer);
+    consumers
+        .filter(|service| !SERVICES.contains(service))
+        .collect()
 }
 
 /// Compares the rows that were read with the logs. The end of a log says too
@@ -65,7 +64,7 @@ fn read_consumer(topic: Topic, read: Read) -> Option<&'static str> {
 /// partition is read from its position on, up to the first record.
 pub(crate) fn compare(books: &mut Books, log: &LogReader, names: &TopicNames) -> Result<()> {
     for topic in Topic::ALL.iter().copied() {
-        let Some(service) = read_consumer(topic, books.read) else {
+        let Some(service) = consumer(topic).filter(|service| books.has_read(service)) else {
             continue;
         };
         let name = names.name(topic);

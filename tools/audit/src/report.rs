@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::books::Books;
-use crate::positions::Found;
+use crate::positions::{Found, further_services};
 use crate::rule::{Rule, Violation};
 use crate::rules::{Patience, Standing};
 
@@ -65,6 +65,10 @@ impl Report {
                 report.not_read.push(name);
             }
         }
+        let unread = further_services().into_iter();
+        report
+            .not_read
+            .extend(unread.filter(|service| !books.has_read(service)));
         for account in books.accounts.values() {
             if !account.asked_at_ms.is_some_and(|at| books.window.holds(at)) {
                 continue;

@@ -47,6 +47,8 @@ rules! {
         "every order has its authorization, over the same amount";
     STOCK_MISSING = "stock-missing":
         "every order has its reservation, of the same products";
+    HOLDING_MISSING = "holding-missing":
+        "every order has what each further participant holds for it";
     HELD_WITHOUT_ORDER = "held-without-order":
         "nothing is held, and no order recorded, for a checkout without an OrderCreated";
     STOCK_BALANCE = "stock-balance":

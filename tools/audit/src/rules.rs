@@ -237,6 +237,15 @@ impl Judge<'_> {
                 None => self.add(Rule::STOCK_MISSING, "there is no reservation"),
             }
         }
+        let account = self.account;
+        for service in &self.books.others {
+            let detail = match account.others.iter().find(|row| row.service == *service) {
+                Some(row) if row.is_held => continue,
+                Some(row) => format!("{service} has it as {}", row.state),
+                None => format!("{service} has no row of it"),
+            };
+            self.add(Rule::HOLDING_MISSING, detail);
+        }
     }
 
     fn holds_nothing(&mut self) {
@@ -250,6 +259,11 @@ impl Judge<'_> {
             && &*held.state == "RESERVED"
         {
             self.add(Rule::HELD_WITHOUT_ORDER, "its reservation is RESERVED");
+        }
+        let account = self.account;
+        for row in account.others.iter().filter(|row| row.is_held) {
+            let detail = format!("{} has it as {}", row.service, row.state);
+            self.add(Rule::HELD_WITHOUT_ORDER, detail);
         }
     }
 

@@ -142,6 +142,7 @@ pub(crate) async fn run(command: &CheckoutCommand, names: TopicNames) -> anyhow:
         inventory: None,
         payment: None,
         order: None,
+        others: Default::default(),
     };
     let telling = Telling::new();
     let wait = Duration::from_secs(args.wait_seconds);

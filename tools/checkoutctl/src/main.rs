@@ -269,6 +269,7 @@ async fn retained(
         inventory: None,
         payment: None,
         order: None,
+        others: Default::default(),
     };
     let telling = Arc::new(Telling::new());
     let told = Arc::clone(&telling);

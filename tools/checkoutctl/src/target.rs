@@ -21,8 +21,9 @@ pub(crate) struct TargetArgs {
     databases: DatabasesArgs,
 }
 
-/// The databases of the four services; any user who may read them will do. The
-/// rules about one without a URL are not applied.
+/// The databases of the services; any user who may read them will do. The rules
+/// about one without a URL are not applied. The database of a participant that has
+/// no flag here is given as `<NAME>_DATABASE_URL` in the environment.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Databases")]
 pub(crate) struct DatabasesArgs {
@@ -90,6 +91,13 @@ impl TargetArgs {
             inventory: database(&databases.inventory_database_url),
             payment: database(&databases.payment_database_url),
             order: database(&databases.order_database_url),
+            others: audit::further_services()
+                .into_iter()
+                .filter_map(|service| {
+                    let name = format!("{}_DATABASE_URL", service.to_uppercase());
+                    Some((service, database(&std::env::var(name).ok())?))
+                })
+                .collect(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use contracts::ids::GenericUuid;
 use contracts::messages::SagaState;
 use contracts::{Codec, Message, Topic};
+use flow::Step;
 use jiff::Timestamp;
 use serde_json::Value;
 use stack::{Installation, Service, StoredRecord, stored_records};
@@ -50,6 +51,9 @@ const QUERIES: &[(Service, &str, &str)] = &[
     ),
 ];
 
+/// The same, of the participant of a further step.
+const HOLDINGS: &str = "SELECT row_to_json(t) FROM holdings t WHERE cart_id = $1";
+
 /// Tells the stories of these carts.
 pub(crate) async fn tell(
     carts: &[Cart],
@@ -75,10 +79,14 @@ pub(crate) async fn tell(
         for (record, _, shown) in &records {
             output.line(line(record, shown));
         }
-        for (service, table, query) in QUERIES {
-            let database = installation.connect(*service).await?;
+        let further = Service::ALL
+            .iter()
+            .filter(|service| QUERIES.iter().all(|(known, _, _)| known != *service))
+            .map(|service| (*service, "holdings", HOLDINGS));
+        for (service, table, query) in QUERIES.iter().copied().chain(further) {
+            let database = installation.connect(service).await?;
             for row in database
-                .query(*query, &[&cart.id().into_untyped_uuid()])
+                .query(query, &[&cart.id().into_untyped_uuid()])
                 .await?
             {
                 let row: Value = row.try_get(0)?;
@@ -153,28 +161,38 @@ fn content(message: &Message) -> Value {
 /// Where a record stands in the saga, to tell those of one millisecond apart:
 /// forward, then backward, then the end.
 fn rank(message: &Message) -> usize {
-    match message {
-        Message::SetStock(_) | Message::StockSet(_) | Message::CartCheckedOut(_) => 0,
+    let steps = Step::ALL.len();
+    let (forward, aside, backward) = (2, 2 + 2 * steps, 3 + 2 * steps);
+    let end = backward + 2 * steps;
+    let record = message.record_type();
+    let in_a_step = Step::ALL.iter().zip(0..).find_map(|(step, at)| {
+        let definition = step.definition();
+        let undone_after = steps - 1 - at;
+        if record == definition.command.record {
+            Some(forward + 2 * at)
+        } else if record == definition.success.record
+            || definition.failures.iter().any(|f| f.record == record)
+        {
+            Some(forward + 2 * at + 1)
+        } else if record == definition.compensation.record {
+            Some(backward + 2 * undone_after)
+        } else if record == definition.compensation.acknowledged_by {
+            Some(backward + 2 * undone_after + 1)
+        } else {
+            None
+        }
+    });
+    in_a_step.unwrap_or(match message {
+        Message::CartCheckedOut(_) => 0,
         Message::SagaOperation(_) => 1,
-        Message::ReserveInventory(_) => 2,
-        Message::InventoryReserved(_) | Message::InventoryUnavailable(_) => 3,
-        Message::AuthorizePayment(_) => 4,
-        Message::PaymentAuthorized(_) | Message::PaymentDeclined(_) => 5,
-        Message::CreateOrder(_) => 6,
-        Message::OrderRecorded(_) | Message::OrderRejected(_) => 7,
-        Message::ReservationExpired(_) | Message::SagaStuck(_) => 8,
-        Message::CancelOrder(_) => 9,
-        Message::OrderCancelled(_) => 10,
-        Message::VoidAuthorization(_) => 11,
-        Message::AuthorizationVoided(_) => 12,
-        Message::ReleaseInventory(_) => 13,
-        Message::InventoryReleased(_) => 14,
-        Message::OrderCreated(_) | Message::CheckoutFailed(_) | Message::CheckoutRejected(_) => 15,
+        Message::OrderCreated(_) | Message::CheckoutFailed(_) | Message::CheckoutRejected(_) => end,
         Message::SagaSnapshot(snapshot) => match snapshot.state {
-            SagaState::Completed | SagaState::Failed | SagaState::Abandoned => 16,
-            _ => 8,
+            SagaState::Completed | SagaState::Failed | SagaState::Abandoned => end + 1,
+            _ => aside,
         },
-    }
+        // Such as ReservationExpired and SagaStuck.
+        _ => aside,
+    })
 }
 
 /// Columns and fields without a value say nothing.

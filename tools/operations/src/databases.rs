@@ -84,6 +84,6 @@ fn database<'t>(target: &'t Target, service: &str) -> Option<&'t Database> {
         "inventory" => target.inventory.as_ref(),
         "payment" => target.payment.as_ref(),
         "order" => target.order.as_ref(),
-        _ => None,
+        further => target.others.get(further),
     }
 }

@@ -60,6 +60,11 @@ impl Installation {
             inventory: database(Service::Inventory),
             payment: database(Service::Payment),
             order: database(Service::Order),
+            others: Service::ALL
+                .iter()
+                .filter(|service| !audit::SERVICES.contains(&service.name()))
+                .filter_map(|service| Some((service.name(), database(*service)?)))
+                .collect(),
         }
     }
 

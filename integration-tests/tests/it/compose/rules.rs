@@ -8,7 +8,7 @@ use super::dockerfile::Dockerfile;
 /// Started by `docker compose up` with no profile, for programs on the host.
 const PARTS: [&str; 3] = ["kafka", "registry", "postgres"];
 
-pub(super) fn faults(compose: &Value, dockerfile: &Dockerfile, init_script: &str) -> Vec<String> {
+pub(super) fn faults(compose: &Value, dockerfile: &Dockerfile) -> Vec<String> {
     let mut faults = Vec::new();
     for part in PARTS {
         if !compose["services"][part].is_object() {
@@ -24,7 +24,7 @@ pub(super) fn faults(compose: &Value, dockerfile: &Dockerfile, init_script: &str
             ports_are_loopback(service),
             waits_for_what_can_come(compose, service),
             secrets_can_be_replaced(service),
-            database_is_made(name, service, init_script),
+            database_is_made(compose, name, service),
             profile_is_right(name, service),
         ];
         faults.extend(
@@ -141,11 +141,13 @@ fn secrets_can_be_replaced(service: &Value) -> Option<String> {
     })
 }
 
-fn database_is_made(name: &str, service: &Value, init_script: &str) -> Option<String> {
+/// The script in docker/postgres-init makes a database for each password that it gets.
+fn database_is_made(compose: &Value, name: &str, service: &Value) -> Option<String> {
     let url = service["environment"]["DATABASE_URL"].as_str()?;
     let password = format!("{}_DATABASE_PASSWORD", name.to_uppercase());
     let expected = format!("postgresql://{name}:${{{password}:-{name}}}@postgres:5432/{name}");
-    let made = init_script.contains(&format!("create {name} \"${password}\""));
+    let given = &compose["services"]["postgres"]["environment"][&password];
+    let made = given.as_str() == Some(format!("${{{password}:-{name}}}").as_str());
     (url != expected || !made).then(|| format!("database {url} is not the one that is made for it"))
 }
 

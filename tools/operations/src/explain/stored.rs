@@ -53,6 +53,10 @@ const ROWS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The rows of a participant that is not among those.
+const HOLDINGS: &str = "
+SELECT to_jsonb(h) AS row FROM holdings h WHERE h.checkout_id = ANY($1)";
+
 /// A row of the history, and the record that caused it.
 pub(super) struct Past {
     pub(super) transition: Transition,
@@ -191,7 +195,10 @@ pub(super) async fn rows(
             rows: vec![row.raw.clone()],
         });
     }
-    let asked = ROWS.iter().map(async |(service, table, sql)| {
+    let further = target.others.keys();
+    let further = further.map(|service| (*service, "holdings", HOLDINGS));
+    let places: Vec<_> = ROWS.iter().copied().chain(further).collect();
+    let asked = places.iter().map(async |(service, table, sql)| {
         let db = match Db::open(target, service, limits.timeout).await? {
             Some(db) => db,
             None => return Ok(None),
@@ -207,7 +214,8 @@ pub(super) async fn rows(
             rows,
         }))
     });
-    for (answer, (service, _, _)) in futures::future::join_all(asked).await.into_iter().zip(ROWS) {
+    let answers = futures::future::join_all(asked).await;
+    for (answer, (service, _, _)) in answers.into_iter().zip(&places) {
         match answer {
             Ok(Some(rows)) => all.push(rows),
             Ok(None) => notes.push(format!(

@@ -1,4 +1,4 @@
-//! The four services, as processes of this machine.
+//! The services, as processes of this machine.
 
 mod options;
 
@@ -22,48 +22,49 @@ pub use options::ServiceOptions;
 /// Milliseconds for a service to finish its batch and leave its groups.
 const STOP_LIMIT_MS: u64 = 15_000;
 
-/// One of the four services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Service {
-    /// Drives the saga.
-    Orchestrator,
-    /// Stock and reservations.
-    Inventory,
-    /// Authorizations.
-    Payment,
-    /// Orders.
-    Order,
+macro_rules! services {
+    ($($(#[$doc:meta])* $service:ident = $name:literal, $port:literal;)+) => {
+        /// One of the services.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        pub enum Service {
+            $($(#[$doc])* #[serde(rename = $name)] $service,)+
+        }
+
+        impl Service {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$service),+];
+
+            /// Their names.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            /// Its name: of the program, of the database, in messages.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$service => $name,)+
+                }
+            }
+
+            /// The port it listens on when nobody chooses another.
+            pub const fn default_port(self) -> u16 {
+                match self {
+                    $(Self::$service => $port,)+
+                }
+            }
+        }
+    };
 }
 
-impl Service {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Orchestrator,
-        Self::Inventory,
-        Self::Payment,
-        Self::Order,
-    ];
-
-    /// Its name: of the program, of the database, in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Orchestrator => "orchestrator",
-            Self::Inventory => "inventory",
-            Self::Payment => "payment",
-            Self::Order => "order",
-        }
-    }
-
-    /// The port it listens on when nobody chooses another.
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Orchestrator => 8080,
-            Self::Inventory => 8081,
-            Self::Payment => 8082,
-            Self::Order => 8083,
-        }
-    }
+services! {
+    /// Drives the saga.
+    Orchestrator = "orchestrator", 8080;
+    /// Stock and reservations.
+    Inventory = "inventory", 8081;
+    /// Authorizations.
+    Payment = "payment", 8082;
+    /// Orders.
+    Order = "order", 8083;
 }
 
 impl std::fmt::Display for Service {
