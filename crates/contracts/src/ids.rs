@@ -4,29 +4,33 @@
 //! derived identifiers are version 5 UUIDs, so whoever repeats a piece of work
 //! after a crash comes to the same ones, and a consumer recognises the repeat.
 
+use newtype_uuid::TypedUuidKind;
 pub use newtype_uuid::{GenericUuid, TypedUuid};
-use newtype_uuid::{TypedUuidKind, TypedUuidTag};
 use uuid::Uuid;
 
 use crate::RecordType;
 
+/// Declares kinds of identifiers.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $id:ident = $kind:ident, $tag:literal;)*) => {$(
         #[doc = concat!("Marks an identifier as a [`", stringify!($id), "`].")]
         #[derive(Debug)]
         pub enum $kind {}
 
-        impl TypedUuidKind for $kind {
-            fn tag() -> TypedUuidTag {
-                const TAG: TypedUuidTag = TypedUuidTag::new($tag);
+        impl newtype_uuid::TypedUuidKind for $kind {
+            fn tag() -> newtype_uuid::TypedUuidTag {
+                const TAG: newtype_uuid::TypedUuidTag = newtype_uuid::TypedUuidTag::new($tag);
                 TAG
             }
         }
 
         $(#[$doc])*
-        pub type $id = TypedUuid<$kind>;
+        pub type $id = newtype_uuid::TypedUuid<$kind>;
     )*};
 }
+
+#[allow(unused_imports, reason = "for the messages of a further participant")]
+pub(crate) use kinds;
 
 kinds! {
     /// A shopping cart; the key of nearly every record.

@@ -9,6 +9,8 @@ mod definitions;
 mod operators;
 mod participants;
 mod properties;
+#[path = "../common/reply.rs"]
+mod reply;
 mod stories;
 mod story;
 mod validation;

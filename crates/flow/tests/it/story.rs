@@ -5,9 +5,11 @@ use contracts::{
     ids::{self, CartId, CheckoutId, CommandId, CustomerId, EventId, GenericUuid, OperationId},
     messages::*,
 };
-use flow::{Brakes, Input, Outcome, Rules, Saga, State, Transition, next};
+use flow::{Brakes, Input, Outcome, Rules, Saga, State, Step, Transition, next};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
+
+use crate::reply;
 
 pub(crate) fn start() -> Timestamp {
     Timestamp::from_second(1_750_000_000).unwrap()
@@ -53,17 +55,7 @@ pub(crate) fn request(n: u128) -> CartCheckedOut {
 /// What a participant answers to a command of this checkout. `record` says what;
 /// the command's id is the one that such an answer belongs to.
 pub(crate) fn answer(record: RecordType, checkout_id: CheckoutId) -> Message {
-    let command = match record {
-        RecordType::InventoryReserved | RecordType::InventoryUnavailable => {
-            RecordType::ReserveInventory
-        }
-        RecordType::InventoryReleased => RecordType::ReleaseInventory,
-        RecordType::PaymentAuthorized | RecordType::PaymentDeclined => RecordType::AuthorizePayment,
-        RecordType::AuthorizationVoided => RecordType::VoidAuthorization,
-        RecordType::OrderRecorded | RecordType::OrderRejected => RecordType::CreateOrder,
-        RecordType::OrderCancelled => RecordType::CancelOrder,
-        other => panic!("{} is no answer", other.full_name()),
-    };
+    let command = reply::answered_by(record);
     answer_to(record, checkout_id, ids::command_id(checkout_id, command))
 }
 
@@ -73,93 +65,15 @@ pub(crate) fn answer_to(
     checkout_id: CheckoutId,
     command_id: CommandId,
 ) -> Message {
-    let (cart_id, at) = (cart_id(), start());
-    match record {
-        RecordType::InventoryReserved => InventoryReserved {
-            command_id,
-            checkout_id,
-            cart_id,
-            reservation_id: ids::reservation_id(checkout_id),
-            items: vec![],
-            reserved_at: at,
-            expires_at: None,
-        }
-        .into(),
-        RecordType::InventoryUnavailable => InventoryUnavailable {
-            command_id,
-            checkout_id,
-            cart_id,
-            reason: UnavailableReason::OutOfStock,
-            unavailable_items: vec![UnavailableItem {
-                product_id: "tea".to_owned(),
-                requested: 3,
-                available: 1,
-            }],
-            checked_at: at,
-        }
-        .into(),
-        RecordType::InventoryReleased => InventoryReleased {
-            command_id,
-            checkout_id,
-            cart_id,
-            reservation_id: None,
-            reason: ReleaseReason::CheckoutFailed,
-            items: vec![],
-            released_at: at,
-        }
-        .into(),
-        RecordType::PaymentAuthorized => PaymentAuthorized {
-            command_id,
-            checkout_id,
-            cart_id,
-            authorization_id: ids::authorization_id(checkout_id),
-            amount: 2_000,
-            currency: "EUR".to_owned(),
-            authorized_at: at,
-        }
-        .into(),
-        RecordType::PaymentDeclined => PaymentDeclined {
-            command_id,
-            checkout_id,
-            cart_id,
-            reason: DeclineReason::InsufficientFunds,
-            declined_at: at,
-        }
-        .into(),
-        RecordType::AuthorizationVoided => AuthorizationVoided {
-            command_id,
-            checkout_id,
-            cart_id,
-            authorization_id: None,
-            voided_at: at,
-        }
-        .into(),
-        RecordType::OrderRecorded => OrderRecorded {
-            command_id,
-            checkout_id,
-            cart_id,
-            order_id: ids::order_id(checkout_id),
-            recorded_at: at,
-        }
-        .into(),
-        RecordType::OrderRejected => OrderRejected {
-            command_id,
-            checkout_id,
-            cart_id,
-            reason: OrderRejectReason::Invalid,
-            rejected_at: at,
-        }
-        .into(),
-        RecordType::OrderCancelled => OrderCancelled {
-            command_id,
-            checkout_id,
-            cart_id,
-            order_id: None,
-            cancelled_at: at,
-        }
-        .into(),
-        other => panic!("{} is no answer", other.full_name()),
+    let mut message = reply::by_schema(record, command_id, checkout_id, cart_id());
+    if let Message::InventoryUnavailable(reply) = &mut message {
+        reply.unavailable_items = vec![UnavailableItem {
+            product_id: "tea".to_owned(),
+            requested: 3,
+            available: 1,
+        }];
     }
+    message
 }
 
 pub(crate) fn expiry(checkout_id: CheckoutId) -> Message {
@@ -265,6 +179,26 @@ impl Story {
 
     pub(crate) fn answered(&mut self, record: RecordType) -> Vec<&'static str> {
         self.message(answer(record, checkout(self.attempt)))
+    }
+
+    /// Every step succeeds up to this one, whose command is then out.
+    pub(crate) fn until(&mut self, step: Step) -> Vec<&'static str> {
+        let mut sent = names(&self.sent);
+        while let Some(at) = self.state().step().filter(|at| *at < step) {
+            sent = self.answered(at.definition().success.record);
+        }
+        assert_eq!(self.state().step(), Some(step));
+        sent
+    }
+
+    /// Every step is undone down to this one, whose compensation is then out.
+    pub(crate) fn back_to(&mut self, step: Step) -> Vec<&'static str> {
+        let mut sent = names(&self.sent);
+        while let Some(at) = self.state().step().filter(|at| *at > step) {
+            sent = self.answered(at.definition().compensation.acknowledged_by);
+        }
+        assert_eq!(self.state().step(), Some(step));
+        sent
     }
 
     pub(crate) fn expired(&mut self) -> Vec<&'static str> {

@@ -24,9 +24,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    message::{Checkout, Ending, Kind, Kinds, checkout_id, checkout_of},
+    message::{Checkout, Ending, Explored, Kind, Kinds, checkout_id, checkout_of},
     mutation::Mutation,
-    replies::reply,
+    replies::{reply, reply_of_another},
 };
 
 /// A cart of the model.
@@ -271,7 +271,20 @@ impl Core {
             },
             ..self.rules.clone()
         };
-        next(saga, input, now(), &rules, brakes)
+        let mut transition = next(saga, input, now(), &rules, brakes);
+        while let Some(message) = further_answer(&transition) {
+            let input = Input::of(&message).expect("it is an answer");
+            let mut follows = next(transition.saga.take(), &input, now(), &rules, brakes);
+            let mut messages = std::mem::take(&mut transition.messages);
+            messages.retain(|message| step_of(message).is_none_or(is_explored));
+            messages.append(&mut follows.messages);
+            transition = Transition {
+                messages,
+                outcome: transition.outcome,
+                ..follows
+            };
+        }
+        transition
     }
 
     fn message(&self, cart: Cart, saga: Option<&Saga>, happening: Happening) -> Option<Message> {
@@ -285,6 +298,38 @@ impl Core {
             Happening::Silence(_) => None,
         }
     }
+}
+
+/// Whether the model has the participant of a step.
+fn is_explored(step: Step) -> bool {
+    Explored::of(step).is_some()
+}
+
+/// The step that a command belongs to.
+fn step_of(message: &Message) -> Option<Step> {
+    let record = message.record_type();
+    Step::ALL.iter().copied().find(|step| {
+        let definition = step.definition();
+        definition.command.record == record || definition.compensation.record == record
+    })
+}
+
+/// What the participant of a further step answers to the command that is out.
+fn further_answer(transition: &Transition) -> Option<Message> {
+    let command = transition
+        .messages
+        .iter()
+        .find(|message| step_of(message).is_some_and(|step| !is_explored(step)))?;
+    let saga = transition.saga.as_ref()?;
+    let checkout = checkout_of(saga.progress.checkout_id);
+    let cart = usize::from(saga.cart_id != cart_id(0));
+    let definition = step_of(command)?.definition();
+    let reply = if command.record_type() == definition.command.record {
+        definition.success.record
+    } else {
+        definition.compensation.acknowledged_by
+    };
+    Some(reply_of_another(cart, checkout, reply))
 }
 
 impl fmt::Debug for Core {

@@ -12,6 +12,8 @@ mod page;
 mod participants;
 mod property;
 mod replies;
+#[path = "../common/reply.rs"]
+mod reply;
 mod rules;
 mod runs;
 mod runtime;

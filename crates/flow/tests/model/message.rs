@@ -27,6 +27,37 @@ pub(crate) fn checkout_of(id: CheckoutId) -> Checkout {
         .expect("the saga speaks of a checkout that was asked for")
 }
 
+/// A step whose participant the model has. Further steps are done, and undone, at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Explored {
+    ReserveInventory,
+    AuthorizePayment,
+    CreateOrder,
+}
+
+impl Explored {
+    const ALL: [Explored; 3] = [
+        Explored::ReserveInventory,
+        Explored::AuthorizePayment,
+        Explored::CreateOrder,
+    ];
+
+    pub(crate) const fn step(self) -> Step {
+        match self {
+            Explored::ReserveInventory => Step::ReserveInventory,
+            Explored::AuthorizePayment => Step::AuthorizePayment,
+            Explored::CreateOrder => Step::CreateOrder,
+        }
+    }
+
+    /// `None` for a further step.
+    pub(crate) fn of(step: Step) -> Option<Explored> {
+        Explored::ALL
+            .into_iter()
+            .find(|explored| explored.step() == step)
+    }
+}
+
 /// A command or a reply of one checkout. On a topic it stays what it is however
 /// often it is sent, for its content is derived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,21 +134,20 @@ impl Kind {
     }
 
     /// The acknowledgement that a step is undone.
-    pub(crate) const fn undone(step: Step) -> Kind {
-        match step {
-            Step::ReserveInventory => Kind::Released,
-            Step::AuthorizePayment => Kind::Voided,
-            Step::CreateOrder => Kind::Cancelled,
-        }
+    pub(crate) fn undone(step: Step) -> Kind {
+        Kind::reply(step.definition().compensation.acknowledged_by)
     }
 
     /// The refusal of a step.
-    pub(crate) const fn refused(step: Step) -> Kind {
-        match step {
-            Step::ReserveInventory => Kind::Unavailable,
-            Step::AuthorizePayment => Kind::Declined,
-            Step::CreateOrder => Kind::Rejected,
-        }
+    pub(crate) fn refused(step: Step) -> Kind {
+        Kind::reply(step.definition().failures.first.record)
+    }
+
+    fn reply(record: RecordType) -> Kind {
+        Kind::REPLIES
+            .into_iter()
+            .find(|kind| kind.record() == record)
+            .unwrap_or_else(|| panic!("{record} comes from no participant of the model"))
     }
 
     /// The command that a reply answers; itself, for an event that answers none.

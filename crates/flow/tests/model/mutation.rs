@@ -6,11 +6,11 @@ use contracts::{
     Message, RecordType, ids,
     messages::{FailureReason, ReleaseInventory, ReleaseReason, VoidAuthorization, VoidReason},
 };
-use flow::{Input, Outcome, ReplyKind, Saga, State, Step};
+use flow::{Input, Outcome, ReplyKind, Saga, State};
 
 use crate::{
     core::Happening,
-    message::Kind,
+    message::{Explored, Kind},
     property::Promise,
     runs::{BRAKES, FAULTS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS, TWO_OUTCOMES},
 };
@@ -25,7 +25,7 @@ pub(crate) enum Mutation {
     /// A step that was not answered in time is taken for refused.
     DoubtTakenForRefusal,
     /// A compensation is not waited for; of `CreateOrder`: the pivot rule.
-    UndoingUnawaited(Step),
+    UndoingUnawaited(Explored),
     /// A command that was sent is taken for one that waits unsent.
     SendingForgotten,
     /// Stock is released before money is given up.
@@ -33,7 +33,7 @@ pub(crate) enum Mutation {
     /// Requests of the cart that came before are forgotten.
     RequestsForgotten,
     /// A compensation that comes before its command leaves nothing behind.
-    NoTombstone(Step),
+    NoTombstone(Explored),
     /// A command that is repeated is done again.
     RepeatsDoneAgain,
     /// A void is acknowledged while the call to authorize is out.
@@ -67,15 +67,15 @@ impl Mutation {
         Mutation::RepliesUnfenced,
         Mutation::LateSuccessTaken,
         Mutation::DoubtTakenForRefusal,
-        Mutation::UndoingUnawaited(Step::CreateOrder),
-        Mutation::UndoingUnawaited(Step::AuthorizePayment),
-        Mutation::UndoingUnawaited(Step::ReserveInventory),
+        Mutation::UndoingUnawaited(Explored::CreateOrder),
+        Mutation::UndoingUnawaited(Explored::AuthorizePayment),
+        Mutation::UndoingUnawaited(Explored::ReserveInventory),
         Mutation::SendingForgotten,
         Mutation::OrderReversed,
         Mutation::RequestsForgotten,
-        Mutation::NoTombstone(Step::ReserveInventory),
-        Mutation::NoTombstone(Step::AuthorizePayment),
-        Mutation::NoTombstone(Step::CreateOrder),
+        Mutation::NoTombstone(Explored::ReserveInventory),
+        Mutation::NoTombstone(Explored::AuthorizePayment),
+        Mutation::NoTombstone(Explored::CreateOrder),
         Mutation::RepeatsDoneAgain,
         Mutation::VoidNotWaiting,
         Mutation::KeyNotKept,
@@ -96,21 +96,21 @@ impl Mutation {
             Mutation::RepliesUnfenced => "fence of replies: by the ids of checkout and command",
             Mutation::LateSuccessTaken => "fence of replies: by the state of the saga",
             Mutation::DoubtTakenForRefusal => "a step that is in doubt is undone, never assumed",
-            Mutation::UndoingUnawaited(Step::CreateOrder) => {
+            Mutation::UndoingUnawaited(Explored::CreateOrder) => {
                 "pivot rule: the cancellation of the order is waited for"
             }
-            Mutation::UndoingUnawaited(Step::AuthorizePayment) => {
+            Mutation::UndoingUnawaited(Explored::AuthorizePayment) => {
                 "one at a time: the void is waited for"
             }
-            Mutation::UndoingUnawaited(Step::ReserveInventory) => {
+            Mutation::UndoingUnawaited(Explored::ReserveInventory) => {
                 "one at a time: the release is waited for"
             }
             Mutation::SendingForgotten => "only a step that was never sent is left as it is",
             Mutation::OrderReversed => "reverse order: money is given up before stock",
             Mutation::RequestsForgotten => "former requests of a cart are remembered",
-            Mutation::NoTombstone(Step::ReserveInventory) => "tombstone of a release",
-            Mutation::NoTombstone(Step::AuthorizePayment) => "tombstone of a void",
-            Mutation::NoTombstone(Step::CreateOrder) => "tombstone of a cancellation",
+            Mutation::NoTombstone(Explored::ReserveInventory) => "tombstone of a release",
+            Mutation::NoTombstone(Explored::AuthorizePayment) => "tombstone of a void",
+            Mutation::NoTombstone(Explored::CreateOrder) => "tombstone of a cancellation",
             Mutation::RepeatsDoneAgain => "a repeated command is answered, not done again",
             Mutation::VoidNotWaiting => "a void waits for the result of the call that is out",
             Mutation::KeyNotKept => "a repeated call to the gateway keeps its idempotency key",
@@ -133,13 +133,13 @@ impl Mutation {
         match self {
             Mutation::RepliesUnfenced => &[Promise::OrderHasItsHolds],
             Mutation::LateSuccessTaken => &[Promise::OrderHasItsHolds, Promise::OrderIsNotUndone],
-            Mutation::UndoingUnawaited(Step::CreateOrder) => &[Promise::OrderFateFirst],
-            Mutation::UndoingUnawaited(Step::AuthorizePayment) | Mutation::OrderReversed => {
+            Mutation::UndoingUnawaited(Explored::CreateOrder) => &[Promise::OrderFateFirst],
+            Mutation::UndoingUnawaited(Explored::AuthorizePayment) | Mutation::OrderReversed => {
                 &[Promise::ReverseOrder]
             }
             Mutation::DoubtTakenForRefusal
             | Mutation::SendingForgotten
-            | Mutation::UndoingUnawaited(Step::ReserveInventory)
+            | Mutation::UndoingUnawaited(Explored::ReserveInventory)
             | Mutation::NoTombstone(_)
             | Mutation::VoidNotWaiting => &[Promise::FailureHoldsNothing],
             Mutation::RequestsForgotten => &[Promise::OneOutcome],
@@ -241,9 +241,10 @@ impl Mutation {
 
     /// The answer by which the core is made to go on.
     pub(crate) fn on_top(self, sent: &[Message]) -> Option<Kind> {
-        let Mutation::UndoingUnawaited(step) = self else {
+        let Mutation::UndoingUnawaited(explored) = self else {
             return None;
         };
+        let step = explored.step();
         let compensation = step.definition().compensation.record;
         sent.iter()
             .any(|message| message.record_type() == compensation)

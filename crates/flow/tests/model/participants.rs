@@ -3,10 +3,8 @@
 //! one step here. That it may crash between commit and publishing, or publish
 //! twice, is covered by the topics: a reply may arrive late, and again.
 
-use flow::Step;
-
 use crate::{
-    message::{CHECKOUTS, Checkout, Kind},
+    message::{CHECKOUTS, Checkout, Explored, Kind},
     model::Model,
     mutation::Mutation,
     world::{Authorization, Gateway, Hold, Order, Reservation, World},
@@ -80,7 +78,7 @@ impl Model {
     fn release(&self, world: &mut World, checkout: Checkout) -> Kind {
         match world.reservations[checkout] {
             Reservation::Unknown => {
-                if !self.lacks(Mutation::NoTombstone(Step::ReserveInventory)) {
+                if !self.lacks(Mutation::NoTombstone(Explored::ReserveInventory)) {
                     world.reservations[checkout] = Reservation::Released;
                 }
             }
@@ -121,7 +119,7 @@ impl Model {
         let row = &mut world.authorizations[checkout];
         match *row {
             Authorization::Unknown => {
-                if !self.lacks(Mutation::NoTombstone(Step::AuthorizePayment)) {
+                if !self.lacks(Mutation::NoTombstone(Explored::AuthorizePayment)) {
                     *row = Authorization::Voided;
                 }
                 Some(Kind::Voided)
@@ -227,7 +225,7 @@ impl Model {
     fn cancel(&self, world: &mut World, checkout: Checkout) -> Kind {
         let row = &mut world.orders[checkout];
         match *row {
-            Order::Unknown if self.lacks(Mutation::NoTombstone(Step::CreateOrder)) => {}
+            Order::Unknown if self.lacks(Mutation::NoTombstone(Explored::CreateOrder)) => {}
             Order::Unknown | Order::Recorded | Order::Rejected | Order::Cancelled => {
                 *row = Order::Cancelled;
             }

@@ -5,7 +5,7 @@ use flow::Step;
 
 use crate::{
     core::SagaRef,
-    message::{Checkout, Ending, Kind, Kinds, Outcome},
+    message::{Checkout, Ending, Explored, Kind, Kinds, Outcome},
 };
 
 /// Everything, at one moment.
@@ -256,18 +256,19 @@ impl World {
 
     /// Whether the participant of a step holds nothing, and will refuse its command.
     pub(crate) fn is_settled(&self, checkout: Checkout, step: Step) -> bool {
-        match step {
-            Step::ReserveInventory => matches!(
+        match Explored::of(step) {
+            Some(Explored::ReserveInventory) => matches!(
                 self.reservations[checkout],
                 Reservation::Refused | Reservation::Released
             ),
-            Step::AuthorizePayment => matches!(
+            Some(Explored::AuthorizePayment) => matches!(
                 self.authorizations[checkout],
                 Authorization::Declined | Authorization::Voided
             ),
-            Step::CreateOrder => {
+            Some(Explored::CreateOrder) => {
                 matches!(self.orders[checkout], Order::Rejected | Order::Cancelled)
             }
+            None => true,
         }
     }
 
