@@ -2,13 +2,14 @@
 //!
 //! `generate` writes `docs/flow.md`, `docs/asyncapi.yaml` and the catalog in
 //! `docs/catalog`; `check` compares, and so does a test. `npm-checks` has the tools of
-//! those formats judge them.
+//! those formats judge them. `example` follows docs/adding-a-step.md.
 //!
 //! - `generated`: all files that are generated.
 //! - `files`: how they are written, and compared with those that are there.
 //! - `system`: who is who: domains, teams, services, and what flows between them.
 //! - `schema`: what is read from the text of a schema.
 //! - `asyncapi`, `catalog`: the documents.
+//! - `example`: the guide to a new step, followed on a copy of the workspace.
 //! - `npm`, `promtool`: checks by the tools of each format.
 
 #![allow(
@@ -18,6 +19,7 @@
 
 mod asyncapi;
 mod catalog;
+mod example;
 mod files;
 mod generated;
 mod npm;
@@ -49,6 +51,13 @@ enum Task {
     ///
     /// Needs Node 20 or newer and npm; the packages are installed below target/.
     NpmChecks(npm::Options),
+    /// Follows docs/adding-a-step.md with an example of examples/, on a copy of the
+    /// workspace below target/, and runs its lints and tests, on the real parts too.
+    Example {
+        /// The folder of the example.
+        #[arg(default_value = "loyalty")]
+        name: String,
+    },
     /// Has promtool check the alerts of observability/ and run their tests.
     ///
     /// Needs promtool, which comes with Prometheus.
@@ -80,6 +89,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
             }
         }
         Task::NpmChecks(options) => npm::check(&root, options)?,
+        Task::Example { name } => example::run(&root, name)?,
         Task::PromtoolChecks => promtool::check(&root)?,
     }
     Ok(())

@@ -1,0 +1,191 @@
+//! The guide to a new step, followed to the letter: an example is new files in the places
+//! where they go, and a patch of the files that are there. The guide names both, in order,
+//! and quotes what the compiler says on the way.
+
+mod guide;
+mod overlay;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+use guide::Item;
+use overlay::Overlay;
+use tree::Tree;
+
+/// The packages that the guide's quotes come from.
+const QUOTED: [&str; 4] = ["-p", "contracts", "-p", "flow"];
+
+/// Follows the guide on a copy of the workspace, holds what the compiler says against the
+/// quotes, and runs lints and tests.
+///
+/// # Errors
+/// The guide and the example differ, an edit does not apply, or a check fails.
+pub(crate) fn run(root: &Path, name: &str) -> anyhow::Result<()> {
+    let root = &root.canonicalize()?;
+    let overlay = Overlay::read(root, name)?;
+    let items = guide::read(root)?;
+    let place = Place::new(root, name);
+    let mut tree = Tree::read(root)?;
+    tree.rename_versions(name)?;
+    for item in &items {
+        match item {
+            Item::New(path) => tree.add(overlay.below(path)),
+            Item::Edit(path) => tree.edit(path, overlay.edit(path)?)?,
+            Item::Says(text) => {
+                tree.write(&place.workspace)?;
+                place.says(text)?;
+            }
+        }
+    }
+    tree.write(&place.workspace)?;
+    for arguments in [
+        "clippy --workspace --all-targets -- -D warnings",
+        "run --quiet --bin xtask -- generate",
+        // What does not compile is tried in the workspace itself.
+        "test --quiet -p contracts -p flow -p orchestrator -p loyalty --lib --bins --test it \
+         --test model -- --skip a_step_that_lacks",
+        "build --quiet --workspace --bins --test loyalty",
+        "test --quiet --workspace --test loyalty",
+    ] {
+        println!("cargo {arguments}");
+        let mut cargo = place.cargo();
+        let status = cargo.args(arguments.split_whitespace()).status()?;
+        ensure!(
+            status.success(),
+            "in {}, cargo {arguments} failed ({status})",
+            place.workspace.display()
+        );
+    }
+    println!("the guide leads to a step that works");
+    Ok(())
+}
+
+/// Where an example is put together and built.
+struct Place {
+    workspace: PathBuf,
+    /// Its programs: apart from those of the real workspace.
+    programs: PathBuf,
+    /// What is compiled on the way: shared, so that dependencies are compiled once.
+    build: PathBuf,
+}
+
+impl Place {
+    fn new(root: &Path, name: &str) -> Self {
+        let build = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root.join("target"), |folder| root.join(folder));
+        let own = build.join("examples").join(name);
+        Self {
+            workspace: own.join("workspace"),
+            programs: own.join("target"),
+            build,
+        }
+    }
+
+    fn cargo(&self) -> Command {
+        let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut cargo = Command::new(program);
+        cargo
+            .current_dir(&self.workspace)
+            .env("CARGO_TARGET_DIR", &self.programs)
+            .env("CARGO_BUILD_BUILD_DIR", &self.build)
+            .env("STACK_BIN_DIR", self.programs.join("debug"));
+        // Set by `cargo run` for this program alone.
+        for (name, _) in std::env::vars_os() {
+            let of_this_program = name.to_str().is_some_and(|name| {
+                name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+            });
+            if of_this_program {
+                cargo.env_remove(name);
+            }
+        }
+        cargo
+    }
+
+    /// Whether the compiler says this now.
+    fn says(&self, text: &str) -> anyhow::Result<()> {
+        println!("cargo check says: {text}");
+        let mut cargo = self.cargo();
+        let output = cargo
+            .args(["check", "--quiet"])
+            .args(QUOTED)
+            .output()
+            .context("cargo cannot be run")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() && guide::is_said(text, &said) {
+            return Ok(());
+        }
+        bail!(
+            "docs/adding-a-step.md quotes {text:?}; in {}, cargo check ends with {} and says:\n{said}",
+            self.workspace.display(),
+            output.status
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::*;
+
+    const EXAMPLE: &str = "loyalty";
+
+    fn root() -> PathBuf {
+        crate::root().canonicalize().unwrap()
+    }
+
+    #[test]
+    fn the_guide_names_just_the_files_that_the_example_edits_in_its_order() {
+        let overlay = Overlay::read(&root(), EXAMPLE).unwrap();
+        let items = guide::read(&root()).unwrap();
+        let named: Vec<_> = items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Edit(path) => Some(path.as_str()),
+                Item::New(_) | Item::Says(_) => None,
+            })
+            .collect();
+        assert_eq!(named, overlay.edited());
+    }
+
+    #[test]
+    fn the_guide_names_just_the_files_that_the_example_adds() {
+        let overlay = Overlay::read(&root(), EXAMPLE).unwrap();
+        let mut added = BTreeSet::new();
+        for item in guide::read(&root()).unwrap() {
+            let Item::New(path) = item else {
+                continue;
+            };
+            let here: Vec<_> = overlay.below(&path).map(|(path, _)| path.clone()).collect();
+            assert!(!here.is_empty(), "the example adds nothing at {path}");
+            for path in here {
+                assert!(added.insert(path.clone()), "{path} is added twice");
+                assert!(!root().join(&path).exists(), "{path} is there already");
+            }
+        }
+        assert_eq!(added, overlay.added());
+    }
+
+    #[test]
+    fn the_edits_of_the_example_apply_to_the_files_as_they_are() {
+        let overlay = Overlay::read(&root(), EXAMPLE).unwrap();
+        let mut tree = Tree::read(&root()).unwrap();
+        for path in overlay.edited() {
+            tree.edit(path, overlay.edit(path).unwrap()).unwrap();
+        }
+        tree.rename_versions(EXAMPLE).unwrap();
+    }
+
+    #[test]
+    fn the_gate_follows_the_guide() {
+        let gate = fs::read_to_string(root().join(".ci/run")).unwrap();
+        assert!(
+            gate.lines()
+                .any(|line| line == "cargo xtask example loyalty")
+        );
+    }
+}
