@@ -397,16 +397,24 @@ impl Reader {
         let mut found = Found::default();
         let mut left: BTreeMap<i32, u64> = places.iter().map(|(p, _)| (*p, at_most)).collect();
         let mut cut = false;
+        // Partitions come in any order: the wanted one is the oldest of them all, and
+        // a command that was sent again may be in another partition than the first.
+        let mut oldest = None;
         self.each(places, |record| {
+            let at = record.timestamp().to_millis();
+            if oldest.is_some_and(|oldest| at >= oldest) {
+                return Go::OnElsewhere;
+            }
             if record.key() == Some(key) {
                 let raw = Raw::of(record);
-                if wanted.is_some() && raw.header(contracts::CE_TYPE).as_deref() == wanted {
-                    found.wanted = Some(found.records.len());
-                }
+                let is_wanted =
+                    wanted.is_some() && raw.header(contracts::CE_TYPE).as_deref() == wanted;
                 found.records.push(raw);
-            }
-            if found.wanted.is_some() {
-                return Go::Enough;
+                if is_wanted {
+                    found.wanted = Some(found.records.len() - 1);
+                    oldest = Some(at);
+                    return Go::OnElsewhere;
+                }
             }
             let left = left.entry(record.partition()).or_default();
             *left = left.saturating_sub(1);
