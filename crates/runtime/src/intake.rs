@@ -26,6 +26,7 @@ use crate::lane;
 use crate::measure;
 use crate::positions::{self, Positions};
 use crate::progress::ReadTo;
+use crate::rejoin::Rejoin;
 use crate::settings::Settings;
 use crate::stored::StoredHeader;
 use crate::traffic::{STATISTICS_INTERVAL_MS, Traffic};
@@ -110,6 +111,10 @@ const MAX_HEARTBEAT_INTERVAL_MS: u128 = 3_000;
 /// How long the consumer's thread may be held up before the group takes this
 /// instance for dead: librdkafka's own default.
 const MAX_POLL_INTERVAL_MS: u128 = 300_000;
+/// How long a request to a broker may go unanswered. librdkafka's own default is a
+/// minute, and a rebalance waits for the commit of offsets that is on its way: with
+/// its repeats one lost commit would hold a partition up for three.
+const REQUEST_TIMEOUT_MS: &str = "10000";
 
 struct Context {
     topics: TopicNames,
@@ -118,6 +123,7 @@ struct Context {
     /// Whether offsets carry what was published in transactions.
     transactions: bool,
     positions: Positions,
+    rejoin: Rejoin,
     traffic: Traffic,
 }
 
@@ -193,7 +199,9 @@ impl Context {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
             _ => consumer.assign(partitions),
         }
-        .map_err(broken)
+        .map_err(broken)?;
+        self.rejoin.done();
+        Ok(())
     }
 
     /// What former owners have published. It waits for their open transactions,
@@ -228,6 +236,7 @@ impl Context {
         consumer: &BaseConsumer<Self>,
         partitions: &TopicPartitionList,
     ) -> Result<(), Fault> {
+        self.rejoin.begin();
         self.generation.fetch_add(1, Ordering::AcqRel);
         let (reply, released) = sync_mpsc::sync_channel(1);
         let lost = consumer.assignment_lost();
@@ -323,6 +332,8 @@ pub(crate) struct Intake {
     commits: sync_mpsc::Sender<Vec<(Home, i64)>>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+    /// How long the consumer may take to leave the group.
+    leave_limit: Duration,
 }
 
 impl Intake {
@@ -358,6 +369,7 @@ impl Intake {
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
+            .set("socket.timeout.ms", REQUEST_TIMEOUT_MS)
             // A new partition is noticed within this time.
             .set("topic.metadata.refresh.interval.ms", "30000")
             .set("queued.min.messages", "10000")
@@ -380,6 +392,7 @@ impl Intake {
                 generation: AtomicU64::new(0),
                 transactions,
                 positions: Positions::new(&config),
+                rejoin: Rejoin::new(settings.rejoin_timeout),
                 traffic: Traffic::of("consumer"),
             })
             .map_err(RunError::Configuration)?;
@@ -412,6 +425,7 @@ impl Intake {
             commits,
             stop,
             thread,
+            leave_limit: settings.drain_timeout.saturating_mul(2),
         })
     }
 
@@ -422,19 +436,39 @@ impl Intake {
     }
 
     /// Leaves the group. Partitions still owned are given up without a word.
-    pub(crate) async fn stop(mut self) {
-        self.stop.store(true, Ordering::Release);
-        self.chunks.close();
-        // The consumer is closed by its own thread, which then holds it alone.
-        drop(self.membership);
+    pub(crate) async fn stop(self) {
+        let limit = self.leave_limit;
+        if tokio::time::timeout(limit, self.leave()).await.is_err() {
+            // It owns nothing any more: whoever claims a partition fences it.
+            tracing::warn!(
+                ?limit,
+                "the consumer has not left the group in time; it is left to itself, and \
+                 Kafka puts it out after SESSION_TIMEOUT_MS"
+            );
+        }
+    }
+
+    async fn leave(self) {
+        let Self {
+            mut chunks,
+            mut notices,
+            membership,
+            stop,
+            thread,
+            ..
+        } = self;
+        // The consumer is closed by whoever drops it last. That must be its own thread,
+        // which is told to end after this: closing waits for the worker.
+        drop(membership);
+        stop.store(true, Ordering::Release);
+        chunks.close();
         // Closing the consumer revokes what it holds; the channel closes when
         // it is gone.
-        while let Some(notice) = self.notices.recv().await {
+        while let Some(notice) = notices.recv().await {
             if let Notice::Revoked { reply, .. } = notice {
                 let _ = reply.send(());
             }
         }
-        let thread = self.thread;
         if let Ok(Err(_)) = tokio::task::spawn_blocking(move || thread.join()).await {
             tracing::error!("the consumer's thread panicked");
         }
@@ -456,6 +490,12 @@ impl Poller {
             }
             if !self.poll_chunk() {
                 break;
+            }
+            let context = self.consumer.context();
+            if let Some(limit) = context.rejoin.overdue() {
+                context.fail(Fault::Broken(format!(
+                    "the consumer did not get into its group within {limit:?}"
+                )));
             }
         }
         while let Ok(offsets) = self.commits.try_recv() {

@@ -16,6 +16,7 @@
 //! - `session`: one database connection with prepared, pipelined statements.
 //! - `positions`: whether a stored position fits the log that is there.
 //! - `intake`: the consumer and its rebalances.
+//! - `rejoin`: how long it may be on its way into its group.
 //! - `polled`: a producer with a thread that serves its events.
 //! - `publisher`: the producer and what is not yet acknowledged.
 //! - `lane`: the transactions in which public records are published.
@@ -45,6 +46,7 @@ mod positions;
 mod progress;
 mod publisher;
 mod readers;
+mod rejoin;
 mod session;
 mod settings;
 mod stored;

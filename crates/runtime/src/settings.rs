@@ -51,6 +51,9 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Kafka's session time-out: how soon a dead instance's partitions move.
     pub session_timeout: Duration,
+    /// How long the consumer may be on its way into its group before it is replaced by
+    /// a new one.
+    pub rejoin_timeout: Duration,
     /// Whether public topics are written in transactions. Without, a crash can
     /// publish a record twice, with the same `ce_id`.
     pub public_transactions: bool,
@@ -85,6 +88,7 @@ impl Settings {
             backoff_max: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(10),
+            rejoin_timeout: Duration::from_secs(60),
             public_transactions: true,
             transaction_timeout: Duration::from_secs(10),
             transaction_warn_after: Duration::from_secs(5),

@@ -123,6 +123,17 @@ pub struct LimitArgs {
     )]
     pub session_timeout_ms: u64,
 
+    /// How long a consumer may be on its way into its group, in milliseconds; then a new
+    /// one takes its place. A rebalance among many instances must fit in.
+    #[arg(
+        long,
+        env = "REJOIN_TIMEOUT_MS",
+        value_name = "MS",
+        default_value_t = 60_000,
+        value_parser = clap::value_parser!(u64).range(5_000..=1_800_000)
+    )]
+    pub rejoin_timeout_ms: u64,
+
     /// Whether ordering.orders and ordering.checkouts are written in transactions, so
     /// that a read_committed consumer sees each record once, also after a crash. Without,
     /// a crash can publish a record twice, with the same ce_id.

@@ -66,7 +66,12 @@ async fn the_broker_is_killed_and_started_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_broker_hangs_for_thirty_seconds() {
-    let system = System::start("broker_hang", one_broker()).await;
+    let options = Options {
+        // Shorter than the broker hangs: it tries with one new client after another.
+        environment: &[("payment", "REJOIN_TIMEOUT_MS", "8000")],
+        ..one_broker()
+    };
+    let system = System::start("broker_hang", options).await;
     let process = system.parts(PartKind::Kafka)[0].process();
     let process = process.expect("a process of ours");
     let hang = async {
@@ -77,6 +82,11 @@ async fn the_broker_hangs_for_thirty_seconds() {
         let before = system.recorder.all().len();
         sleep(HANG - HANG / 10).await;
         assert_eq!(system.recorder.all().len(), before, "the broker hung");
+        let log = system.log("payment", 0).await;
+        assert!(
+            log.contains("did not get into its group within 8s"),
+            "{log}"
+        );
         process.resume().expect("told to go on");
         everywhere(async |service| works(&system, service, &[0]).await).await;
     };
