@@ -2,6 +2,7 @@
 //! an operator would do with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use uuid::Uuid;
 
 use crate::world::{self, Parts};
 use crate::{PATIENCE, Proxy, Recorder, Seen, carts};
+
+/// Where the logs of tests that failed are kept.
+const FAILED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/failed-tests");
 
 /// Pause between two tries to publish.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -172,6 +176,9 @@ pub struct System {
 /// others down, and take their connections away.
 impl Drop for System {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.keep_logs();
+        }
         for instance in self.instances.get_mut() {
             // What has ended already cannot be killed.
             let _ = instance.process.kill9();
@@ -188,6 +195,26 @@ impl System {
     /// An installation of a test's own.
     pub async fn start(name: &str, options: Options) -> Self {
         Self::start_with(name, options, Vec::new()).await
+    }
+
+    /// Copies the logs of the services and the parts to where they outlive a test that
+    /// fails.
+    fn keep_logs(&mut self) {
+        let folder = Path::new(FAILED).join(self.installation.topic_prefix.trim_end_matches('.'));
+        let services = self.instances.get_mut().iter();
+        let services = services.map(|instance| instance.process.log().to_path_buf());
+        let parts = self.parts.stack.parts().iter();
+        let parts = parts.filter_map(|part| Some(part.process.as_ref()?.log().to_path_buf()));
+        let kept = std::fs::create_dir_all(&folder).and_then(|()| {
+            for log in services.chain(parts) {
+                std::fs::copy(&log, folder.join(log.file_name().unwrap_or_default()))?;
+            }
+            Ok(())
+        });
+        match kept {
+            Ok(()) => eprintln!("the logs of this test's system: {}", folder.display()),
+            Err(error) => eprintln!("the logs of this test's system are lost: {error}"),
+        }
     }
 
     /// An installation whose services need to be told what is known only now,
