@@ -1,15 +1,13 @@
 //! A payment gateway that misbehaves: in the end its own books hold exactly the
 //! money of the carts that were ordered.
 
-mod server;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use contracts::messages::CartCheckedOut;
+use integration_tests::gateway::{Gateway, Misbehaviour};
 use integration_tests::load::Load;
 use integration_tests::{Options, PATIENCE, System};
-use server::{Gateway, Misbehaviour};
 use uuid::Uuid;
 
 const LOAD: Load = Load {

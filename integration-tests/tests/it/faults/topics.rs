@@ -5,10 +5,7 @@ use contracts::{Message, RecordType, Topic};
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
 use integration_tests::{Options, PATIENCE, System, product};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::error::KafkaError;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Duration, Instant, sleep};
@@ -17,20 +14,10 @@ const PARTITIONS: i32 = 4;
 /// More than the services have read of any partition by then.
 const MANY: usize = 40;
 
-fn admin(system: &System) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new()
-        .set(
-            "bootstrap.servers",
-            &system.installation().bootstrap_servers,
-        )
-        .create()
-        .expect("an admin client")
-}
-
 /// Deletes a topic and makes it anew, with so many records in each partition.
 async fn replace(system: &System, topic: Topic, records: usize) {
     let name = system.names.name(topic);
-    let admin = admin(system);
+    let admin = system.admin();
     let options = AdminOptions::new();
     for outcome in admin.delete_topics(&[name], &options).await.expect("asked") {
         outcome.expect("deleted");
@@ -129,7 +116,8 @@ async fn records_that_retention_removed_unread_stop_their_reader_with_words() {
         all.add_partition_offset(name, partition, Offset::End)
             .expect("a partition");
     }
-    let removed = admin(&system)
+    let removed = system
+        .admin()
         .delete_records(&all, &AdminOptions::new())
         .await
         .expect("asked");
@@ -158,12 +146,8 @@ async fn partitions_added_while_running_are_read_within_the_refresh_interval() {
     let system = System::start("more_partitions", options).await;
     let sku = product();
     system.set_stock(&sku, 100).await;
-    let admin = admin(&system);
     for topic in [Topic::ShoppingCheckouts, Topic::InventoryCommands] {
-        let more = NewPartitions::new(system.names.name(topic), 2 * PARTITIONS as usize);
-        let outcome: Result<_, KafkaError> =
-            admin.create_partitions([&more], &AdminOptions::new()).await;
-        outcome.expect("asked")[0].as_ref().expect("added");
+        system.set_partitions(topic, 2 * PARTITIONS as usize).await;
     }
     let mut carts = Vec::new();
     for partition in 0..2 * PARTITIONS {
