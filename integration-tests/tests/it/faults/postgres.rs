@@ -6,9 +6,9 @@ use std::time::Duration;
 use contracts::RecordType;
 use integration_tests::load::Load;
 use integration_tests::sabotage::{Harm, Rival, Sabotage};
-use integration_tests::{Lost, Network, Options, PATIENCE, SERVICES, System};
+use integration_tests::{Lost, Network, Options, PATIENCE, SERVICES, Seen, System};
 use stack::PartKind;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long a fault lasts where nothing else says when it has been enough.
 const OUTAGE: Duration = Duration::from_secs(20);
@@ -33,15 +33,37 @@ async fn sabotage_all(system: &System, harm: Harm, times: i64) {
 
 /// Waits until carts come through.
 async fn under_way(system: &System) {
-    system
-        .recorder
-        .wait_for("an order", |seen| {
-            seen.iter()
-                .any(|seen| seen.record_type() == Some(RecordType::OrderCreated))
-                .then_some(())
-        })
-        .await;
+    orders(system, 1).await;
 }
+
+/// Waits until carts come through that have not yet.
+async fn one_more_order(system: &System) {
+    let so_far = system.recorder.all();
+    let so_far = so_far.iter().filter(|seen| is_order(seen)).count();
+    orders(system, so_far + 1).await;
+}
+
+fn is_order(seen: &Seen) -> bool {
+    seen.record_type() == Some(RecordType::OrderCreated)
+}
+
+async fn orders(system: &System, number: usize) {
+    let enough = |seen: &[Seen]| {
+        let orders = seen.iter().filter(|seen| is_order(seen));
+        (orders.count() >= number).then_some(())
+    };
+    system.recorder.wait_for("an order", enough).await;
+}
+
+/// How often the orchestrator has had to wait for what it stands on.
+async fn waits(system: &System) -> f64 {
+    let transient = "kind=\"transient\"";
+    let faults = system.counted("orchestrator", 0, "saga_faults_total", transient);
+    faults.await
+}
+
+/// How long a database hangs.
+const HANG: Duration = Duration::from_secs(10);
 
 /// A system of its own, with one broker: PostgreSQL is to be stopped.
 async fn with_own_parts(name: &str) -> System {
@@ -85,7 +107,7 @@ async fn a_database_server_that_crashes_recovers_every_commit() {
         let server = system.parts(PartKind::Postgres)[0];
         let process = server.process().expect("a process");
         for _ in 0..3 {
-            sleep(Duration::from_secs(3)).await;
+            one_more_order(&system).await;
             process.kill9().expect("killed");
             process.wait_ended(PATIENCE).await.expect("it ended");
             // Its children notice that it is gone; until then they keep the
@@ -208,14 +230,23 @@ async fn a_database_that_hangs_for_10_s_holds_everything_up_and_loses_nothing() 
         ..Options::default()
     };
     let system = System::start("hanging", options).await;
+    let databases = &system.proxies().databases;
     let hang = async {
         for _ in 0..2 {
-            sleep(Duration::from_secs(3)).await;
-            for proxy in system.proxies().databases.values() {
+            one_more_order(&system).await;
+            let before = waits(&system).await;
+            let begin = Instant::now();
+            for proxy in databases.values() {
                 proxy.set(Network::Frozen);
             }
-            sleep(Duration::from_secs(10)).await;
-            for proxy in system.proxies().databases.values() {
+            // Carts keep coming, so that it has something to ask.
+            system
+                .until("the orchestrator waits for its database", async || {
+                    waits(&system).await > before
+                })
+                .await;
+            sleep_until(begin + HANG).await;
+            for proxy in databases.values() {
                 proxy.set(Network::Up);
             }
         }
