@@ -77,12 +77,29 @@ impl System {
         owned
     }
 
-    /// Waits until every partition that a service reads has one owner among its
-    /// running instances, and each of them has a share.
-    pub async fn wait_shared(&self, name: &str) {
+    /// How many partitions a service reads.
+    async fn to_own(&self, name: &str) -> f64 {
         let rows = self.query(name, "SELECT count(*) FROM progress", &[]).await;
         #[allow(clippy::cast_precision_loss, reason = "some dozens")]
         let all = rows[0].get::<_, i64>(0) as f64;
+        all
+    }
+
+    /// Waits until an instance owns every partition that its service reads: all others
+    /// are gone, or taken to be.
+    pub async fn wait_alone(&self, name: &str, index: usize) {
+        let all = self.to_own(name).await;
+        let what = format!("{name} {index} owns all {all} partitions");
+        self.until(&what, async || {
+            self.counted(name, index, "saga_partitions_owned", "").await == all
+        })
+        .await;
+    }
+
+    /// Waits until every partition that a service reads has one owner among its
+    /// running instances, and each of them has a share.
+    pub async fn wait_shared(&self, name: &str) {
+        let all = self.to_own(name).await;
         let what = format!("the {all} partitions of {name} are shared by its instances");
         self.until(&what, async || {
             let owned = self.owned(name).await;

@@ -6,6 +6,8 @@
 //! - [`Recorder`]: everything that is published.
 //! - [`storm`]: faults of every kind, drawn from a seed.
 //! - [`Proxy`]: a network that breaks when told to.
+//! - [`sabotage`], [`gateway`], [`stranger`]: a database, a payment gateway and a
+//!   transaction that go wrong.
 //! - `world`: the parts below it.
 //!
 //! It panics where something cannot be done: a test has no other way on.
@@ -16,11 +18,15 @@
 )]
 
 pub mod carts;
+pub mod gateway;
 mod instances;
 pub mod load;
+mod partitions;
 mod proxy;
 mod recorder;
+pub mod sabotage;
 pub mod storm;
+pub mod stranger;
 mod system;
 mod world;
 

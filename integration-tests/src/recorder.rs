@@ -1,6 +1,6 @@
 //! Everything that was ever published on some topics, as a test sees it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ impl Seen {
 #[derive(Default)]
 struct Shared {
     seen: Mutex<Vec<Seen>>,
+    outcomes: AtomicUsize,
     grown: Notify,
     stop: AtomicBool,
 }
@@ -120,6 +121,9 @@ impl Recorder {
                     }),
                     message,
                 };
+                if topic.is_some_and(Topic::is_public) {
+                    reader.outcomes.fetch_add(1, Ordering::Relaxed);
+                }
                 let mut all = lock(&reader.seen);
                 if all.len() >= remember.saturating_mul(2) {
                     let forgotten = all.len() - remember;
@@ -157,6 +161,12 @@ impl Recorder {
             .filter_map(|seen| seen.message.clone())
             .filter(|message| message.cart_id() == Some(cart))
             .collect()
+    }
+
+    /// How many records of the public topics it has seen, also those that it has
+    /// forgotten.
+    pub fn outcomes(&self) -> usize {
+        self.0.outcomes.load(Ordering::Relaxed)
     }
 
     /// All records so far.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use audit::DeadLetter;
@@ -170,6 +171,7 @@ pub struct System {
     instances: Mutex<Vec<Arc<ServiceInstance>>>,
     proxies: Option<Proxies>,
     environment: Vec<(&'static str, &'static str, String)>,
+    published: AtomicUsize,
 }
 
 /// Its services end with it: idle ones of all tests that are over would slow the
@@ -259,6 +261,7 @@ impl System {
             instances: Mutex::default(),
             proxies,
             environment,
+            published: AtomicUsize::new(0),
         };
         let services: Vec<Service> = options.services.iter().map(|name| service(name)).collect();
         system.start_instances(&services, options.instances).await;
@@ -266,7 +269,9 @@ impl System {
     }
 
     async fn start_instances(&self, services: &[Service], instances: u16) {
-        self.start_more(services, instances, &[]).await;
+        self.start_more(services, instances, &[])
+            .await
+            .unwrap_or_else(|error| panic!("the services do not start: {error:#}"));
     }
 
     async fn start_more(
@@ -274,7 +279,7 @@ impl System {
         services: &[Service],
         instances: u16,
         variables: &[(&str, &str)],
-    ) -> Vec<Arc<ServiceInstance>> {
+    ) -> stack::Result<Vec<Arc<ServiceInstance>>> {
         // A killed instance holds its partitions for the session time-out; six
         // seconds is the least that a broker grants.
         let mut options = ServiceOptions::none()
@@ -300,10 +305,10 @@ impl System {
         let started = self
             .parts
             .start_services(&self.installation, &options)
-            .await;
+            .await?;
         let started: Vec<_> = started.instances.into_iter().map(Arc::new).collect();
         self.instances.lock().await.extend(started.iter().cloned());
-        started
+        Ok(started)
     }
 
     /// Starts a service, anew if it has been stopped or killed.
@@ -338,7 +343,18 @@ impl System {
         variables: &[(&str, &str)],
     ) -> Arc<ServiceInstance> {
         let added = self.start_more(&[service(name)], 1, variables).await;
+        let added = added.unwrap_or_else(|error| panic!("{name} does not start: {error:#}"));
         Arc::clone(&added[0])
+    }
+
+    /// The same; none if it ends before it is ready.
+    pub async fn try_add_instance(
+        &self,
+        name: &str,
+        variables: &[(&str, &str)],
+    ) -> Option<Arc<ServiceInstance>> {
+        let added = self.start_more(&[service(name)], 1, variables).await;
+        added.ok()?.into_iter().next()
     }
 
     /// An instance of a service, counted from 0 in the order of their start,
@@ -471,6 +487,12 @@ impl System {
     /// Publishes as the cart service does.
     pub async fn publish(&self, cart: &CartCheckedOut) {
         self.publish_message(&cart.clone().into()).await;
+        self.published.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many carts it has published.
+    pub fn published(&self) -> usize {
+        self.published.load(Ordering::Relaxed)
     }
 
     /// Publishes several carts without waiting in between.
@@ -549,6 +571,18 @@ impl System {
             .send(record, PATIENCE)
             .await
             .unwrap_or_else(|(error, _)| panic!("not published: {error}"));
+    }
+
+    /// Publishes a record once more, as it is.
+    pub async fn publish_again(&self, seen: &Seen) {
+        let topic = self.names.topic(&seen.topic).expect("one of ours");
+        let headers: Vec<(&str, &[u8])> = seen
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .collect();
+        let (key, payload) = (seen.key.as_deref(), seen.payload.as_deref());
+        self.publish_raw(topic, key, payload, &headers).await;
     }
 
     /// Sets the stock of a product and waits until it is set.
@@ -889,14 +923,24 @@ impl System {
         &self,
         expected: impl Fn(&DeadLetter) -> bool + Send + Sync + 'static,
     ) -> audit::Report {
-        let options = audit::Options {
-            expected: Some(Arc::new(expected)),
-            ..audit::Options::default()
-        };
-        let target = self.installation.audit_target();
-        audit::settle(&target, &options, PATIENCE)
+        self.try_settle(expected, |_| (), PATIENCE)
             .await
             .unwrap_or_else(|error| panic!("no audit: {error}"))
+    }
+
+    /// The same, within a limit; `tell` is told what is waited for.
+    pub async fn try_settle(
+        &self,
+        expected: impl Fn(&DeadLetter) -> bool + Send + Sync + 'static,
+        tell: impl Fn(&str) + Send + Sync + 'static,
+        limit: Duration,
+    ) -> audit::Result<audit::Report> {
+        let options = audit::Options {
+            expected: Some(Arc::new(expected)),
+            tell: Some(Arc::new(tell)),
+            ..audit::Options::default()
+        };
+        audit::settle(&self.installation.audit_target(), &options, limit).await
     }
 }
 

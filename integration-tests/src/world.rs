@@ -99,16 +99,10 @@ impl Parts {
         &self,
         installation: &Installation,
         options: &ServiceOptions,
-    ) -> Services {
+    ) -> stack::Result<Services> {
         let (installation, options) = (installation.clone(), options.clone());
         let stack = Arc::clone(&self.stack);
-        lasting(move || async move {
-            stack
-                .start_services(&installation, &options)
-                .await
-                .unwrap_or_else(|error| panic!("the services do not start: {error:#}"))
-        })
-        .await
+        lasting(move || async move { stack.start_services(&installation, &options).await }).await
     }
 }
 

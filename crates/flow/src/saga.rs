@@ -194,6 +194,19 @@ impl Saga {
     }
 }
 
+/// Whether sagas that are said to be in this state have not ended, and so have a wake-up.
+/// Of a state that is newer than this version nothing is known.
+pub const fn is_in_flight(kind: SagaState) -> bool {
+    match kind {
+        SagaState::InProgress | SagaState::InDoubt | SagaState::Compensating | SagaState::Stuck => {
+            true
+        }
+        SagaState::Completed | SagaState::Failed | SagaState::Abandoned | SagaState::Unknown => {
+            false
+        }
+    }
+}
+
 impl State {
     /// The command that is out; `None` when the checkout has ended.
     pub const fn waiting(&self) -> Option<Waiting> {
@@ -234,5 +247,35 @@ impl State {
     /// Whether the checkout has ended.
     pub const fn is_terminal(&self) -> bool {
         self.waiting().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_in_flight_that_have_a_wake_up() {
+        let waiting = Waiting {
+            step: Step::AuthorizePayment,
+            tries: 1,
+            since: Timestamp::UNIX_EPOCH,
+            due_at: Timestamp::UNIX_EPOCH,
+            held: false,
+        };
+        for state in [
+            State::InProgress(waiting),
+            State::InDoubt(waiting),
+            State::Compensating(waiting),
+            State::Stuck(waiting),
+            State::Completed,
+            State::Failed,
+            State::Abandoned {
+                step: Step::AuthorizePayment,
+            },
+        ] {
+            let kind = state.kind();
+            assert_eq!(is_in_flight(kind), state.waiting().is_some(), "{kind}");
+        }
     }
 }

@@ -2,11 +2,18 @@
 //!
 //! - [`schedule`]: which faults, and when.
 //! - `strike`: how each is done and undone.
+//! - [`Ground`]: what is struck.
+//! - [`Watch`]: how far it is.
+//! - [`Summary`]: what it came to, also when the storm itself broke down.
 
+mod ground;
 mod schedule;
 mod strike;
+mod summary;
+mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -14,9 +21,12 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::load::Load;
-use crate::{SERVICES, System};
+use crate::{PATIENCE, SERVICES};
 
+pub use ground::Ground;
 pub use schedule::{Event, Fault, Scene, Target, schedule};
+pub use summary::Summary;
+pub use watch::Watch;
 
 /// How large a storm is.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +52,9 @@ pub struct Aftermath {
     pub faults: BTreeMap<&'static str, usize>,
     /// Services that ended by themselves: what each said last.
     pub ended: Vec<String>,
+    /// Money that the gateway holds and payment does not know of, or the other way
+    /// round.
+    pub gateway: Vec<String>,
     /// What the audit says when all is quiet.
     pub report: audit::Report,
 }
@@ -58,9 +71,9 @@ impl Storm {
         )
     }
 
-    /// Lets it loose on a system with parts of its own, waits until all is quiet,
-    /// and audits. `tell` is told of each fault as it begins.
-    pub async fn rage(&self, system: &System, tell: &(dyn Fn(&Event) + Sync)) -> Aftermath {
+    /// Lets it loose, waits until all is quiet, and audits. `watch` knows how far it is.
+    pub async fn rage(&self, ground: &Ground, watch: &Arc<Watch>) -> Aftermath {
+        let system = &ground.system;
         let events = self.schedule();
         #[allow(
             clippy::cast_possible_truncation,
@@ -72,29 +85,37 @@ impl Storm {
             seed: self.seed,
             ..Load::new(carts.max(1), self.rate)
         };
+        watch.rages_for(self.length);
         let begin = Instant::now();
         // A target may take longer to come back than was planned for.
         let down: BTreeMap<Target, Mutex<()>> = events
             .iter()
-            .map(|event| (event.target.overlap(), Mutex::default()))
+            .flat_map(|event| event.target.claims(SERVICES))
+            .map(|claim| (claim, Mutex::default()))
             .collect();
         let strikes = join_all(events.iter().map(async |event| {
             sleep_until(begin + event.at).await;
-            let _alone = down[&event.target.overlap()].lock().await;
-            tell(event);
-            strike::strike(system, event, self.seed).await;
+            let mut alone = Vec::new();
+            // In one order, so that nobody waits for whom he keeps waiting.
+            for claim in event.target.claims(SERVICES) {
+                alone.push(down[&claim].lock().await);
+            }
+            watch.begins(event);
+            strike::strike(ground, event, self.seed).await;
+            watch.is_over(event);
         }));
         let (carts, _) = tokio::join!(system.load(load), strikes);
+        watch.settles("all instances are ready");
         let ended = strike::heal(system, self.scene.instances).await;
-        let report = system.settle(strike::is_poison_of_ours).await;
-        let mut faults = BTreeMap::new();
-        for event in &events {
-            *faults.entry(event.fault.name()).or_default() += 1;
-        }
+        let report = watch
+            .settle(system, PATIENCE)
+            .await
+            .unwrap_or_else(|error| panic!("no audit: {error}"));
         Aftermath {
             carts: carts.len(),
-            faults,
+            faults: watch.faults(),
             ended,
+            gateway: ground.differences().await,
             report,
         }
     }

@@ -50,6 +50,56 @@ fn tests_here() -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether the text of a file has a test of this name that is run when nobody asks for
+/// more: its attributes are right above it, and none of them is `ignore`.
+fn runs(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let begins = |line: &&str| {
+        let plain = line.strip_prefix("async ").unwrap_or(line);
+        plain
+            .strip_prefix("fn ")
+            .is_some_and(|rest| rest.starts_with(&format!("{name}()")))
+    };
+    let Some(place) = lines.iter().position(begins) else {
+        return false;
+    };
+    let above = lines[..place].iter().rev();
+    let attributes: Vec<&&str> = above.take_while(|line| line.starts_with("#[")).collect();
+    let has = |begin: &str| {
+        attributes
+            .iter()
+            .any(|attribute| attribute.starts_with(begin))
+    };
+    (has("#[test]") || has("#[tokio::test")) && !has("#[ignore") && !has("#[cfg")
+}
+
+#[test]
+fn a_test_counts_where_it_is_run() {
+    let text = "
+        #[test]
+        fn lives() {}
+        #[tokio::test(flavor = \"multi_thread\")]
+        async fn lives_too() {}
+        #[test]
+        #[ignore = \"long\"]
+        fn sleeps() {}
+        // #[test]
+        fn is_off() {}
+        fn helps() {}
+        // fn is_gone() {}";
+    for (name, expected) in [
+        ("lives", true),
+        ("lives_too", true),
+        ("sleeps", false),
+        ("is_off", false),
+        ("helps", false),
+        ("is_gone", false),
+        ("live", false),
+    ] {
+        assert_eq!(runs(text, name), expected, "{name}");
+    }
+}
+
 #[test]
 fn the_page_names_tests_that_exist_and_all_tests_of_faults() {
     let page = std::fs::read_to_string(root().join(PAGE)).expect(PAGE);
@@ -68,10 +118,7 @@ fn the_page_names_tests_that_exist_and_all_tests_of_faults() {
                 Some((file, name)) => {
                     let text = std::fs::read_to_string(root().join(format!("{file}.rs")))
                         .unwrap_or_else(|error| panic!("{proof}: {error}"));
-                    assert!(
-                        text.contains(&format!("fn {name}(")),
-                        "no such test: {proof}"
-                    );
+                    assert!(runs(&text, name), "no test that is run: {proof}");
                 }
                 None => {
                     assert!(here.contains(proof), "no such test: {proof}");

@@ -1,18 +1,23 @@
-//! What services ask their databases stays on indexes, however many checkouts have ended.
+//! What services and operators ask the databases stays on indexes, however many checkouts
+//! have ended.
 //!
 //! The tables are filled, then the real services work, and PostgreSQL writes down the plan
 //! of every statement that they run (`auto_explain`): of the message loop, timers, the
-//! removal of old rows, gauges and HTTP. The plans are judged by how many rows they touch,
+//! removal of old rows, gauges and HTTP, and of `checkoutctl`. The audit is left out: it reads
+//! every table once, and says so. The plans are judged by how many rows they touch,
 //! not by time. Five million checkouts: `PLANS_TEST_CHECKOUTS=5000000 cargo test -p
 //! integration-tests -- plans::`, which takes some minutes.
 
 use std::io::{Read, Seek, SeekFrom};
 
 use contracts::RecordType;
+use contracts::messages::CartCheckedOut;
 use integration_tests::carts::cart;
 use integration_tests::{Options, SERVICES, System, product};
 use serde_json::Value;
 use stack::PartKind;
+
+use crate::ctl::run;
 
 /// Checkouts that have ended, unless the environment says otherwise.
 const CHECKOUTS: i64 = 60_000;
@@ -118,6 +123,14 @@ const SEEN: &[(&str, &[&str])] = &[
             "WHERE wake_at <= now()",
             "FROM sagas WHERE cart_id = $1",
             "FROM saga_transitions WHERE cart_id = $1",
+            "OFFSET 0) s ORDER BY s.cart_id",
+            "s.state = 'ABANDONED'",
+            "s.cart_id = ANY($7",
+            "s.cart_id <= $7",
+            "OFFSET $2 LIMIT 1",
+            "AND record_offset IS NOT NULL",
+            "SELECT cart_id, cart, progress FROM sagas WHERE wake_at IS NOT NULL",
+            "home_topic, home_partition, wake_at FROM sagas WHERE cart_id = $1",
         ],
     ),
     (
@@ -132,6 +145,7 @@ const SEEN: &[(&str, &[&str])] = &[
             "DELETE FROM reservations",
             "WHERE wake_at <= now()",
             "r.cart_id = $1",
+            "to_jsonb(r)",
         ],
     ),
     (
@@ -144,6 +158,7 @@ const SEEN: &[(&str, &[&str])] = &[
             "DELETE FROM authorizations",
             "WHERE wake_at <= now()",
             "WHERE cart_id = $1",
+            "to_jsonb(a)",
         ],
     ),
     (
@@ -154,9 +169,39 @@ const SEEN: &[(&str, &[&str])] = &[
             "INSERT INTO orders",
             "DELETE FROM orders",
             "o.order_id = $1",
+            "to_jsonb(o)",
         ],
     ),
 ];
+
+/// What operators ask, by `checkoutctl`, with its exit status.
+fn operators(cart: &CartCheckedOut) -> Vec<(String, i32)> {
+    let cart = cart.cart_id;
+    vec![
+        ("sagas list".to_owned(), 0),
+        ("sagas list --state stuck --state in_doubt".to_owned(), 0),
+        ("sagas list --state abandoned --state stuck".to_owned(), 0),
+        ("sagas list --state abandoned".to_owned(), 0),
+        // All that have ended are like the second, and none is like the third.
+        ("sagas list --ended --limit 5".to_owned(), 0),
+        ("sagas list --state completed --limit 5".to_owned(), 0),
+        (
+            "sagas list --state failed --failure timed_out".to_owned(),
+            0,
+        ),
+        (
+            "sagas retry --state stuck --reason plans --operator plans".to_owned(),
+            0,
+        ),
+        // It has ended, and refuses.
+        (
+            format!("sagas retry {cart} --reason plans --operator plans"),
+            1,
+        ),
+        (format!("explain {cart}"), 0),
+        ("upgrade preflight".to_owned(), 0),
+    ]
+}
 
 /// One statement that was run, with its plan.
 struct Run {
@@ -298,6 +343,12 @@ async fn statements_stay_on_indexes_however_many_checkouts_have_ended() {
         ("order", format!("/orders/{order}")),
     ] {
         assert_eq!(system.get_status(service, &path).await, 200, "{path}");
+    }
+
+    for (arguments, status) in operators(&good) {
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let ran = run(&system, &arguments).await;
+        assert_eq!(ran.status, Some(status), "{arguments:?}: {}", ran.errors);
     }
 
     let read = || {

@@ -70,7 +70,7 @@ pub struct Options {
     pub statement_limit: Duration,
     /// Dead letters that are no surprise although they look like a defect.
     pub expected: Option<Expected>,
-    /// Is told what is being read.
+    /// Is told what is being read, and by [`settle`] what is waited for.
     pub tell: Option<Telling>,
 }
 
@@ -110,6 +110,22 @@ impl Tell {
             tell(&format!("{what}: {count} read"));
         }
     }
+
+    /// What does not add up yet: how often by rule, and the first.
+    fn open(&self, violations: &[Violation]) {
+        let (Some(tell), Some(first)) = (&self.0, violations.first()) else {
+            return;
+        };
+        let mut by_rule: BTreeMap<&str, usize> = BTreeMap::new();
+        for violation in violations {
+            *by_rule.entry(violation.rule.name).or_default() += 1;
+        }
+        let counts: Vec<_> = by_rule
+            .into_iter()
+            .map(|(rule, count)| format!("{count} {rule}"))
+            .collect();
+        tell(&format!("{} ({first})", counts.join(", ")));
+    }
 }
 
 /// Looks, and looks again at what does not add up. Changes nothing.
@@ -145,6 +161,7 @@ pub async fn settle(target: &Target, options: &Options, limit: Duration) -> Resu
             let mut seen = Seen::first(target, &options).await?;
             let at_once = seen.violations.is_empty();
             while !seen.violations.is_empty() && begin.elapsed() < limit {
+                seen.look.tell.open(&seen.violations);
                 tokio::time::sleep(LOOK_AGAIN).await;
                 seen = seen.again().await?;
             }
@@ -157,7 +174,12 @@ pub async fn settle(target: &Target, options: &Options, limit: Duration) -> Resu
                 return Ok(seen.report());
             }
             Err(error) if begin.elapsed() >= limit => return Err(error),
-            Ok(_) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            looked => {
+                if let (Some(tell), Err(error)) = (&options.tell, looked) {
+                    tell(&error.to_string());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
         }
     }
 }

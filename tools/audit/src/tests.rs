@@ -1,5 +1,7 @@
 //! Each rule is broken once, in books that are right otherwise.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contracts::ids::{
@@ -14,7 +16,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::books::{
-    Authorization, Books, Content, Order, Pieces, Read, Reservation, Saga, Stock, Timer,
+    Authorization, Books, Content, Holding, Order, Pieces, Read, Reservation, Saga, Stock, Timer,
 };
 use crate::letters::DeadLetter;
 use crate::positions::{Found, Position};
@@ -167,8 +169,14 @@ fn set<T>(value: &mut Option<T>, change: impl FnOnce(&mut T)) {
     change(value.as_mut().expect("it is there"));
 }
 
+thread_local! {
+    /// The rules that were seen broken by the test that runs on this thread.
+    static BROKEN: RefCell<BTreeSet<Rule>> = RefCell::default();
+}
+
 fn broken(books: &Books, patience: Patience) -> Vec<&'static str> {
     let found = books.violations(patience);
+    BROKEN.with_borrow_mut(|broken| broken.extend(found.iter().map(|found| found.rule)));
     let report = Report::of(books, patience, found);
     let rules = report.by_rule().into_iter();
     rules.map(|(rule, _)| rule.name).collect()
@@ -287,6 +295,31 @@ fn an_order_that_is_not_backed() {
             });
         },
         &[Rule::STOCK_MISSING],
+    );
+}
+
+#[test]
+fn an_order_that_a_further_participant_does_not_back() {
+    let further = |books: &mut Books, row: Option<&str>| {
+        books.others.push("loyalty");
+        let row = row.map(|state| Holding {
+            service: "loyalty",
+            state: state.into(),
+            is_held: state == "EARNED",
+        });
+        books.account(checkout(), cart()).others.extend(row);
+    };
+    breaks(|books| further(books, Some("EARNED")), &[]);
+    breaks(|books| further(books, None), &[Rule::HOLDING_MISSING]);
+    breaks(
+        |books| further(books, Some("REVOKED")),
+        &[Rule::HOLDING_MISSING],
+    );
+    // Held for a checkout that failed, it is one thing too much.
+    breaks_failed(|books| further(books, Some("REVOKED")), &[]);
+    breaks_failed(
+        |books| further(books, Some("EARNED")),
+        &[Rule::HELD_WITHOUT_ORDER],
     );
 }
 
@@ -565,6 +598,21 @@ fn what_is_lost_and_doubled_is_counted() {
     assert_eq!(first["checkout_id"], other.to_string());
     let shown = report.to_string();
     assert!(shown.contains(Rule::OUTCOME_MISSING.sentence), "{shown}");
+}
+
+#[test]
+fn every_rule_is_broken_by_one_of_these_tests() {
+    outcomes_that_are_missing_doubled_or_unasked();
+    a_second_order_of_a_cart();
+    an_order_that_is_not_backed();
+    an_order_that_a_further_participant_does_not_back();
+    what_is_held_for_a_failed_checkout();
+    stock_sagas_and_timers();
+    records_and_messages_that_wait();
+    poison_is_told_from_what_should_have_been_handled();
+    let broken = BROKEN.take();
+    let never = Rule::ALL.iter().filter(|rule| !broken.contains(rule));
+    assert_eq!(names(&never.copied().collect::<Vec<_>>()), [""; 0]);
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! Sagas by state, step, age and reason, in pages by cart.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use audit::{Error, Result, Target};
 use contracts::ids::{CartId, CheckoutId, GenericUuid};
 use contracts::messages::{FailureReason, SagaState};
+use flow::saga::is_in_flight;
 use flow::{Cart, Progress, Saga, Step};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Row;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use crate::databases::Db;
@@ -20,16 +22,30 @@ use crate::show::{STRONG, ago, clean, of_state, paint, table};
 /// Those that have not ended are found by the index of timers, whatever the
 /// number of those that have.
 const IN_FLIGHT: &str = "s.wake_at IS NOT NULL";
+/// Those that an operator gave up have an index of their own, for they are few.
+const ABANDONED: &str = "s.state = 'ABANDONED'";
+const NAMED: &str = "s.cart_id = ANY($7::uuid[])";
+const WINDOW: &str = "s.cart_id <= $7::uuid";
 
 const LIST: &str = "
-SELECT s.cart_id, s.cart, s.progress, s.wake_at, s.home_partition
+SELECT s.cart_id, s.cart, s.progress, s.wake_at
 FROM sagas s
-WHERE s.cart_id > $1
+WHERE {scope}
+  AND s.cart_id > $1
   AND (cardinality($2::text[]) = 0 OR s.state = ANY($2))
   AND ($3::text IS NULL OR s.step = $3)
   AND ($4::timestamptz IS NULL OR (s.progress ->> 'startedAt')::timestamptz <= $4)
-  AND ($5::text IS NULL OR s.progress -> 'failure' ->> 'reason' = $5)
-  AND (cardinality($6::uuid[]) = 0 OR s.cart_id = ANY($6))";
+  AND ($5::text IS NULL OR s.progress -> 'failure' ->> 'reason' = $5)";
+
+/// The end of a window of so many sagas.
+const WINDOW_END: &str = "
+SELECT cart_id FROM sagas WHERE cart_id > $1 ORDER BY cart_id OFFSET $2 LIMIT 1";
+
+/// Sagas that one statement looks at where any may be like the filter: those that have
+/// ended are millions.
+const LOOKED_AT: i64 = 2_000;
+/// How often it does so for one page.
+const LOOKS: usize = 10;
 
 /// Which sagas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,8 +71,25 @@ impl Filter {
         *self == Self::default()
     }
 
-    fn in_flight_only(&self) -> bool {
-        !self.ended && self.states.is_empty() && self.carts.is_empty()
+    /// Which rows have to be looked at, where they are few and have an index; none where
+    /// any may be like this.
+    fn few(&self) -> Option<String> {
+        if !self.carts.is_empty() {
+            return Some(NAMED.to_owned());
+        }
+        if self.states.is_empty() {
+            return (!self.ended).then(|| IN_FLIGHT.to_owned());
+        }
+        let mut indexes = BTreeSet::new();
+        for state in &self.states {
+            indexes.insert(match state {
+                SagaState::Abandoned => ABANDONED,
+                state if is_in_flight(*state) => IN_FLIGHT,
+                _ => return None,
+            });
+        }
+        let indexes: Vec<_> = indexes.into_iter().collect();
+        Some(format!("({})", indexes.join(" OR ")))
     }
 }
 
@@ -89,7 +122,8 @@ pub struct Listed {
     pub saga: Saga,
 }
 
-/// A page of a list.
+/// A page of a list. It may be short, or empty, and not the last: where any saga may be
+/// like the filter, no more than some thousands are looked at for one page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Page {
@@ -112,42 +146,95 @@ pub async fn list(
     timeout: Duration,
 ) -> Result<Page> {
     let db = Db::orchestrator(target, timeout).await?;
-    let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
-    let begun_by = filter.older_than.and_then(|age| {
-        let age = SignedDuration::try_from(age).ok()?;
-        Timestamp::now().checked_sub(age).ok()
-    });
-    let carts: Vec<Uuid> = filter
-        .carts
-        .iter()
-        .map(|cart| cart.into_untyped_uuid())
-        .collect();
-    let and = match filter.in_flight_only() {
-        true => format!(" AND {IN_FLIGHT}"),
-        false => String::new(),
-    };
+    let question = Question::of(filter);
     // One more tells whether there is another page.
-    let sql = format!("{LIST}{and} ORDER BY s.cart_id LIMIT $7");
-    let rows = db
-        .query(
-            &sql,
-            &[
-                &after.map_or(Uuid::nil(), GenericUuid::into_untyped_uuid),
-                &states,
-                &filter.step.map(Step::name),
-                &begun_by,
-                &filter.failure.map(FailureReason::as_str),
-                &carts,
-                &(i64::from(limit) + 1),
-            ],
-        )
-        .await?;
-    let mut sagas = rows.iter().map(listed).collect::<Result<Vec<_>>>()?;
+    let most = i64::from(limit) + 1;
     let limit = limit as usize;
+    let mut after = after.map_or(Uuid::nil(), GenericUuid::into_untyped_uuid);
+    if let Some(few) = filter.few() {
+        // The fence keeps the database from walking along all carts instead, until it
+        // has found enough: there may be none.
+        let list = LIST.replace("{scope}", &few);
+        let sql = format!("SELECT * FROM ({list} OFFSET 0) s ORDER BY s.cart_id LIMIT $6");
+        let carts = filter.carts.iter().map(|cart| cart.into_untyped_uuid());
+        let carts: Vec<Uuid> = carts.collect();
+        let named: Option<&(dyn ToSql + Sync)> = match carts.as_slice() {
+            [] => None,
+            _ => Some(&carts),
+        };
+        let sagas = question.ask(&db, &sql, after, most, named).await?;
+        return Ok(page(sagas, limit, None));
+    }
+    let list = LIST.replace("{scope}", WINDOW);
+    let sql = format!("{list} ORDER BY s.cart_id LIMIT $6");
+    let mut sagas = Vec::new();
+    for _ in 0..LOOKS {
+        let end = db.query(WINDOW_END, &[&after, &(LOOKED_AT - 1)]).await?;
+        let end: Option<Uuid> = end.first().map(|row| column(row, "cart_id")).transpose()?;
+        let upto = end.unwrap_or(Uuid::max());
+        let left = most - i64::try_from(sagas.len()).unwrap_or(most);
+        sagas.extend(question.ask(&db, &sql, after, left, Some(&upto)).await?);
+        if end.is_none() || sagas.len() > limit {
+            return Ok(page(sagas, limit, None));
+        }
+        after = upto;
+    }
+    let looked_at = CartId::from_untyped_uuid(after);
+    Ok(page(sagas, limit, Some(looked_at)))
+}
+
+/// What a filter asks of each row.
+struct Question {
+    states: Vec<&'static str>,
+    step: Option<&'static str>,
+    begun_by: Option<Timestamp>,
+    failure: Option<&'static str>,
+}
+
+impl Question {
+    fn of(filter: &Filter) -> Self {
+        Self {
+            states: filter.states.iter().map(|state| state.as_str()).collect(),
+            step: filter.step.map(Step::name),
+            begun_by: filter.older_than.and_then(|age| {
+                let age = SignedDuration::try_from(age).ok()?;
+                Timestamp::now().checked_sub(age).ok()
+            }),
+            failure: filter.failure.map(FailureReason::as_str),
+        }
+    }
+
+    async fn ask(
+        &self,
+        db: &Db,
+        sql: &str,
+        after: Uuid,
+        most: i64,
+        scope: Option<&(dyn ToSql + Sync)>,
+    ) -> Result<Vec<Listed>> {
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+            &after,
+            &self.states,
+            &self.step,
+            &self.begun_by,
+            &self.failure,
+            &most,
+        ];
+        params.extend(scope);
+        db.query(sql, &params).await?.iter().map(listed).collect()
+    }
+}
+
+/// A page of these, of which one more than `limit` was asked for; what follows them is
+/// after `looked_at`, where not all were looked at.
+fn page(mut sagas: Vec<Listed>, limit: usize, looked_at: Option<CartId>) -> Page {
     let more = sagas.len() > limit;
     sagas.truncate(limit);
-    let after = sagas.last().filter(|_| more).map(|last| last.cart_id);
-    Ok(Page { sagas, after })
+    let last = sagas.last().filter(|_| more).map(|last| last.cart_id);
+    Page {
+        sagas,
+        after: last.or(looked_at),
+    }
 }
 
 fn listed(row: &Row) -> Result<Listed> {
@@ -222,7 +309,11 @@ impl Page {
             rows.collect(),
         );
         if self.sagas.is_empty() {
-            text = "no saga is like that\n".to_owned();
+            text = match self.after {
+                Some(_) => "no saga so far is like that\n",
+                None => "no saga is like that\n",
+            }
+            .to_owned();
         }
         if let Some(after) = self.after {
             text.push_str(&format!(
@@ -231,5 +322,37 @@ impl Page {
             ));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn few(states: &[SagaState]) -> Option<String> {
+        let filter = Filter {
+            states: states.to_vec(),
+            ..Filter::default()
+        };
+        filter.few()
+    }
+
+    #[test]
+    fn what_is_rare_is_found_by_its_index_and_the_rest_in_windows() {
+        assert_eq!(few(&[]).as_deref(), Some(IN_FLIGHT));
+        let stuck = few(&[SagaState::Stuck, SagaState::InDoubt]);
+        assert_eq!(stuck, Some(format!("({IN_FLIGHT})")));
+        let open = few(&[SagaState::Abandoned, SagaState::Stuck]).expect("few");
+        assert!(
+            open.contains(IN_FLIGHT) && open.contains(ABANDONED),
+            "{open}"
+        );
+        assert_eq!(few(&[SagaState::Failed]), None);
+        assert_eq!(few(&[SagaState::Stuck, SagaState::Completed]), None);
+        let ended = Filter {
+            ended: true,
+            ..Filter::default()
+        };
+        assert_eq!(ended.few(), None);
     }
 }

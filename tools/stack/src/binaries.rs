@@ -148,6 +148,8 @@ pub(crate) struct Target {
     profile: String,
     /// Whether the running program is a test.
     is_test: bool,
+    /// The example that the running program is.
+    example: Option<String>,
 }
 
 impl Target {
@@ -167,11 +169,13 @@ impl Target {
     /// has marked TARGET.
     fn of(program: &Path, is_target: &dyn Fn(&Path) -> bool) -> Option<Self> {
         let mut profile = program.parent()?;
+        let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
         let is_test = profile.ends_with("deps");
-        if is_test || profile.ends_with("examples") {
+        let is_example = profile.ends_with("examples");
+        if is_test || is_example {
             profile = profile.parent()?;
         }
-        let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+        let example = is_example.then(|| program.file_stem()?.to_str().map(str::to_owned));
         let above = profile.parent()?;
         let (folder, triple) = if is_target(above) {
             (above, None)
@@ -184,6 +188,7 @@ impl Target {
             triple,
             profile: name(profile)?,
             is_test,
+            example: example.flatten(),
         })
     }
 
@@ -203,6 +208,10 @@ impl Target {
             // features of dependencies as it did for them; otherwise it would
             // compile half of the dependencies once more.
             arguments.extend(["--test".into(), "*".into()]);
+        }
+        if let Some(example) = &self.example {
+            // Likewise: examples are built with what tests need.
+            arguments.extend(["--example".into(), example.clone()]);
         }
         arguments
     }
@@ -231,7 +240,11 @@ mod tests {
         let test = target_of("/a/target/debug/deps/it-0123").unwrap();
         assert_eq!(test.arguments()[..4], arguments);
         assert_eq!(test.arguments()[4..], ["--test", "*"]);
+        let example = target_of("/a/target/debug/examples/chaos").unwrap();
+        assert_eq!(example.arguments()[..4], arguments);
+        assert_eq!(example.arguments()[4..], ["--example", "chaos"]);
         assert_eq!(plain.programs(), Path::new("/a/target/debug"));
+        assert_eq!(example.programs(), plain.programs());
 
         let cross = target_of("/a/target/aarch64-apple-darwin/release/demo").unwrap();
         assert_eq!(

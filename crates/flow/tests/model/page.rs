@@ -12,8 +12,9 @@ const INTRODUCTION: &str = "\
 `cargo test -p flow --test model` explores the saga with [stateright](https://www.stateright.rs):
 the real transition function (`flow::next`, not a copy of it) among abstract participants, topics,
 databases and instances, in every order in which things may happen. Each world that can be reached is
-held against the properties below. The numbers of worlds and the time taken are printed. Two wider
-runs are made with `-- --ignored`.
+held against the properties below. `-- --nocapture` prints the numbers of worlds and the time taken.
+Two wider runs, of millions of worlds, are made on request:
+`cargo test -p flow --test model -- --ignored --nocapture`.
 
 - **Topics** never lose a record and never forget one: whatever was published may arrive at any time,
   in any order, any number of times, or not at all while anything else happens.

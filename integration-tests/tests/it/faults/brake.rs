@@ -61,7 +61,12 @@ async fn an_outage_of_a_minute_fails_no_cart_and_sends_no_crowd() {
     let mut sent = 0;
     let outage = async {
         until_brake(&system, "OPEN", "0").await;
-        sleep(Duration::from_secs(5)).await;
+        // There is a crowd to hold back by then.
+        system
+            .until("payment is busy", async || {
+                commands_to_payment(&system) >= 50
+            })
+            .await;
         let payment = system.instance("payment", 0).await;
         payment.process.pause().expect("paused");
         let before = commands_to_payment(&system);

@@ -6,15 +6,32 @@ use integration_tests::load::Load;
 use integration_tests::{Options, Outcome, PATIENCE, System, product};
 use tokio::time::{Duration, Instant, sleep};
 
+/// Rows of the history that were written when the clock was wrong, by at least half of
+/// what it jumps.
+const WRONG_TIMES: &[(&str, &str)] = &[
+    (
+        "an hour ahead",
+        "at > now() + interval '30 minutes' AND at < now() + interval '12 hours'",
+    ),
+    ("an hour behind", "at < now() - interval '30 minutes'"),
+    ("a day ahead", "at > now() + interval '12 hours'"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_to_and_fro_by_hours_ends_no_cart_wrongly() {
     // In looks at the clock: at least five a second, and one for each batch.
-    let jumps = "clock=60*off->80*return(3600000)->80*return(-3600000)->80*return(86400000)->off";
+    let jumps = "clock=150*off->80*return(3600000)->80*return(-3600000)->80*return(86400000)->off";
     let environment = vec![
-        ("orchestrator", "REPLY_WAIT_FIRST_MS", "200"),
-        ("orchestrator", "REPLY_WAIT_MAX_MS", "1000"),
+        // So long that what is sent again is so because of a jump.
+        ("orchestrator", "REPLY_WAIT_FIRST_MS", "20000"),
+        ("orchestrator", "REPLY_WAIT_MAX_MS", "20000"),
         ("orchestrator", "REPLY_TRIES", "100"),
+        // A slow machine is not to be taken for a silent participant: a closed brake
+        // asks for how long the customer has waited.
+        ("orchestrator", "BRAKE_SILENCE_MS", "120000"),
         ("orchestrator", "FAILPOINTS", jumps),
+        // Some carts are always in flight.
+        ("payment", "FAILPOINTS", "before-transaction=sleep(200)"),
     ];
     let system = System::start(
         "clock_jumps",
@@ -24,8 +41,30 @@ async fn a_clock_that_jumps_to_and_fro_by_hours_ends_no_cart_wrongly() {
         },
     )
     .await;
-    let carts = system.load(Load::new(300, 20.0)).await;
+    let jumped = async {
+        for (what, times) in WRONG_TIMES {
+            let sql = format!("SELECT count(*) FROM saga_transitions WHERE {times}");
+            system
+                .until(&format!("the clock is {what}"), async || {
+                    let rows = system.query("orchestrator", &sql, &[]).await;
+                    rows[0].get::<_, i64>(0) > 0
+                })
+                .await;
+        }
+    };
+    let carts = system.load_during(Load::new(300, 20.0), jumped).await;
     system.assert_settled(&carts).await;
+    // A deadline that passes early costs a command more, and no cart its order.
+    let resent = "outcome=\"command_resent\"";
+    let transitions = "checkout_transitions_total";
+    let resent = system.counted("orchestrator", 0, transitions, resent);
+    assert!(resent.await > 0.0, "no jump was noticed");
+    for cart in &carts {
+        if let Outcome::Failed(failed) = system.outcome(cart).await {
+            let reason = failed.reason;
+            assert_ne!(reason, FailureReason::TimedOut, "{}", failed.cart_id);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,13 @@
 //! A payment gateway that misbehaves: in the end its own books hold exactly the
 //! money of the carts that were ordered.
 
-mod server;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use contracts::messages::CartCheckedOut;
+use integration_tests::gateway::{Gateway, Misbehaviour};
 use integration_tests::load::Load;
-use integration_tests::{Options, PATIENCE, System};
-use server::{Gateway, Misbehaviour};
+use integration_tests::{Options, System};
 use uuid::Uuid;
 
 const LOAD: Load = Load {
@@ -19,9 +17,10 @@ const LOAD: Load = Load {
     products: 4,
 };
 
-/// Longer than the session time-out that the harness sets, so that the broker
-/// has given a paused instance's partitions to another.
-const PAST_THE_SESSION: Duration = Duration::from_secs(10);
+/// Answers that took this long, in seconds, were on their way while an instance was
+/// frozen: a bound of the histogram, longer than the gateway takes and shorter than the
+/// session time-out after which another instance takes over.
+const OVER_THE_FREEZE: &str = "le=\"5\"";
 
 async fn start(name: &str, gateway: &Gateway, options: Options, timeout_ms: u64) -> System {
     let environment = vec![
@@ -105,6 +104,12 @@ async fn a_hold_that_succeeds_after_the_deadline_is_given_up() {
     assert!(gateway.given_up() >= 20, "{} holds", gateway.given_up());
 }
 
+/// Calls that an instance of payment got an answer to.
+async fn answered(system: &System, index: usize) -> f64 {
+    let calls = "payment_gateway_call_seconds_count";
+    system.counted("payment", index, calls, "").await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_instances_that_both_get_the_gateways_answer_hold_once() {
     let late = Misbehaviour::IsLate(Duration::from_secs(3));
@@ -119,22 +124,27 @@ async fn two_instances_that_both_get_the_gateways_answer_hold_once() {
         system
             .wait_until("calls are out", async || gateway.misbehaved() >= 20)
             .await;
+        system.freeze_instance("payment", 0).await;
+        let before = answered(&system, 1).await;
+        // The other instance makes those of the frozen one as well, and gets answers.
         system
-            .with_instance("payment", 0, async |instance| {
-                instance.process.pause().expect("paused");
+            .until("calls are repeated", async || gateway.repeated() > 0)
+            .await;
+        system.wait_alone("payment", 1).await;
+        system
+            .until("the other instance gets answers", async || {
+                answered(&system, 1).await > before
             })
             .await;
-        tokio::time::sleep(PAST_THE_SESSION).await;
-        // The other instance has made them as well.
+        system.thaw_instance("payment", 0).await;
         system
-            .wait_until("calls are repeated", async || gateway.repeated() > 0)
-            .await;
-        system
-            .with_instance("payment", 0, async |instance| {
-                instance.process.resume().expect("resumed");
-                instance.wait_ready(PATIENCE).await.expect("ready again");
+            .until("the frozen instance gets its answers", async || {
+                let calls = answered(&system, 0).await;
+                let bucket = "payment_gateway_call_seconds_bucket";
+                calls > system.counted("payment", 0, bucket, OVER_THE_FREEZE).await
             })
             .await;
+        system.wait_shared("payment").await;
     };
     let carts = system.load_during(LOAD, paused).await;
     assert_books_agree(&system, &gateway, &carts).await;

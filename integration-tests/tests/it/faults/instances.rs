@@ -13,10 +13,6 @@ use rand::{RngExt, SeedableRng};
 use stack::Service;
 use tokio::time::sleep;
 
-/// Longer than the session time-out that the harness sets, so that the broker
-/// has given a paused instance's partitions to another.
-const PAST_THE_SESSION: Duration = Duration::from_secs(10);
-
 /// Carts a second. The load goes on for as long as the fault does.
 const RATE: f64 = 15.0;
 
@@ -144,8 +140,9 @@ async fn a_zombie_that_wakes_after_a_take_over_changes_nothing() {
             system.freeze_instance(service, 0).await;
         })
         .await;
-        sleep(PAST_THE_SESSION).await;
         everywhere(async |service| {
+            // Their sessions are over.
+            system.wait_alone(service, 1).await;
             system.thaw_instance(service, 0).await;
             // It notices that it has lost everything, and is given a share anew.
             system.wait_shared(service).await;

@@ -5,77 +5,65 @@ use std::time::Duration;
 
 use contracts::RecordType;
 use integration_tests::load::Load;
-use integration_tests::{Lost, Network, Options, PATIENCE, SERVICES, System};
+use integration_tests::sabotage::{Harm, Rival, Sabotage};
+use integration_tests::{Lost, Network, Options, PATIENCE, SERVICES, Seen, System};
 use stack::PartKind;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long a fault lasts where nothing else says when it has been enough.
 const OUTAGE: Duration = Duration::from_secs(20);
-/// A function for triggers, which does what `{}` says.
-const SABOTAGE: &str = "
-CREATE SEQUENCE IF NOT EXISTS sabotaged;
-CREATE OR REPLACE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    {}
-    RETURN NULL;
-END $$";
-const TABLES: &str = "SELECT tablename FROM pg_tables
-    WHERE schemaname = 'public' AND tablename NOT LIKE 'refinery%'";
-
-/// Every seventh statement: a batch has fewer, so that some get through.
-const NOW_AND_THEN: &str = "IF nextval('sabotaged') % 7 = 0 THEN {} END IF;";
-
-/// Sabotages every statement that changes rows of a service's database with a
-/// PL/pgSQL statement, until that has been met so often.
-async fn sabotage(system: &System, service: &str, statement: &str, times: i64) {
-    let client = system.connect(service).await;
-    let run = async |sql: &str| client.batch_execute(sql).await.expect("done");
-    run(&SABOTAGE.replace("{}", statement)).await;
-    let rows = client.query(TABLES, &[]).await.expect("tables");
-    let tables: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
-    // Table by table: whoever locks several at once can meet a deadlock.
-    for table in &tables {
-        run(&format!(
-            "CREATE TRIGGER sabotage BEFORE INSERT OR UPDATE OR DELETE ON {table}
-             FOR EACH STATEMENT EXECUTE FUNCTION sabotage()"
-        ))
-        .await;
-    }
+/// Sabotages a service's database, until that has been met so often.
+async fn sabotage(system: &System, service: &str, harm: Harm, times: i64) {
+    let sabotage = Sabotage::begin(system, service, harm).await;
     system
         .wait_until(&format!("{service} meets its sabotage"), async || {
-            met(system, service).await >= times
+            sabotage.met().await >= times
         })
         .await;
-    for table in &tables {
-        run(&format!("DROP TRIGGER sabotage ON {table}")).await;
-    }
+    sabotage.end().await;
 }
 
 /// Sabotages all four databases at once, each until it has been met so often.
-async fn sabotage_all(system: &System, statement: &str, times: i64) {
+async fn sabotage_all(system: &System, harm: Harm, times: i64) {
     let all = SERVICES
         .iter()
-        .map(|service| sabotage(system, service, statement, times));
+        .map(|service| sabotage(system, service, harm, times));
     futures::future::join_all(all).await;
 }
 
 /// Waits until carts come through.
 async fn under_way(system: &System) {
-    system
-        .recorder
-        .wait_for("an order", |seen| {
-            seen.iter()
-                .any(|seen| seen.record_type() == Some(RecordType::OrderCreated))
-                .then_some(())
-        })
-        .await;
+    orders(system, 1).await;
 }
 
-async fn met(system: &System, service: &str) -> i64 {
-    let sql = "SELECT last_value FROM sabotaged WHERE is_called";
-    let rows = system.query(service, sql, &[]).await;
-    rows.first().map_or(0, |row| row.get(0))
+/// Waits until carts come through that have not yet.
+async fn one_more_order(system: &System) {
+    let so_far = system.recorder.all();
+    let so_far = so_far.iter().filter(|seen| is_order(seen)).count();
+    orders(system, so_far + 1).await;
 }
+
+fn is_order(seen: &Seen) -> bool {
+    seen.record_type() == Some(RecordType::OrderCreated)
+}
+
+async fn orders(system: &System, number: usize) {
+    let enough = |seen: &[Seen]| {
+        let orders = seen.iter().filter(|seen| is_order(seen));
+        (orders.count() >= number).then_some(())
+    };
+    system.recorder.wait_for("an order", enough).await;
+}
+
+/// How often the orchestrator has had to wait for what it stands on.
+async fn waits(system: &System) -> f64 {
+    let transient = "kind=\"transient\"";
+    let faults = system.counted("orchestrator", 0, "saga_faults_total", transient);
+    faults.await
+}
+
+/// How long a database hangs.
+const HANG: Duration = Duration::from_secs(10);
 
 /// A system of its own, with one broker: PostgreSQL is to be stopped.
 async fn with_own_parts(name: &str) -> System {
@@ -119,7 +107,7 @@ async fn a_database_server_that_crashes_recovers_every_commit() {
         let server = system.parts(PartKind::Postgres)[0];
         let process = server.process().expect("a process");
         for _ in 0..3 {
-            sleep(Duration::from_secs(3)).await;
+            one_more_order(&system).await;
             process.kill9().expect("killed");
             process.wait_ended(PATIENCE).await.expect("it ended");
             // Its children notice that it is gone; until then they keep the
@@ -161,57 +149,31 @@ async fn connections_cut_in_the_middle_of_transactions_lose_nothing() {
     system.assert_no_dead_letters();
 }
 
-/// Carts through a system whose four databases raise this error now and then.
-async fn raises_now_and_then(name: &str, sqlstate: &str) {
-    let system = System::start(name, Options::default()).await;
-    let raise = format!("RAISE EXCEPTION USING ERRCODE = '{sqlstate}';");
-    let faults = async {
-        sabotage_all(&system, &NOW_AND_THEN.replace("{}", &raise), 60).await;
-    };
+#[tokio::test(flavor = "multi_thread")]
+async fn serialization_failures_are_tried_again() {
+    let system = System::start("serialization", Options::default()).await;
+    let faults = sabotage_all(&system, Harm::Raises("40001"), 60);
     let carts = system.load_during(LOAD, faults).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serialization_failures_are_tried_again() {
-    raises_now_and_then("serialization", "40001").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_a_deadlock_ends_is_tried_again() {
-    /// Of a row that each of a service's transactions locks first, and one that
-    /// it locks later.
-    const EARLY: &str = "SELECT 1 FROM progress ORDER BY topic, partition FOR UPDATE";
-    const LATE: [(&str, &str); 4] = [
-        ("orchestrator", "LOCK TABLE sagas"),
-        ("inventory", "LOCK TABLE reservations"),
-        ("payment", "LOCK TABLE authorizations"),
-        ("order", "LOCK TABLE orders"),
-    ];
-    const DEADLOCKS: &str =
-        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     let system = System::start("deadlocks", Options::default()).await;
-    for (service, _) in LATE {
+    for service in SERVICES {
         // The one that waits this long looks for a deadlock, and is its victim.
         let sql = "ALTER ROLE {} SET deadlock_timeout = '50ms'";
         system.administer(service, sql).await;
         // Only new connections have it.
         system.cut_connections(service).await;
     }
-    let rivals = LATE.iter().map(async |(service, late)| {
-        let rival = system.connect(service).await;
+    let rivals = SERVICES.iter().map(async |service| {
+        let rival = Rival::of(&system, service).await;
         system
             .wait_until(&format!("{service} meets a deadlock"), async || {
-                // In the other order than the service, with a pause in which the
-                // service takes the first and waits for the second.
-                let locks = format!("BEGIN; {late}; SELECT pg_sleep(0.04); {EARLY}; COMMIT");
-                // It may be the victim itself.
-                if rival.batch_execute(&locks).await.is_err() {
-                    rival.batch_execute("ROLLBACK").await.expect("rolled back");
-                }
-                let row = rival.query_one(DEADLOCKS, &[]).await.expect("an answer");
-                row.get::<_, i64>(0) >= 3
+                rival.strike().await;
+                rival.deadlocks().await >= 3
             })
             .await;
     });
@@ -219,7 +181,7 @@ async fn a_transaction_that_a_deadlock_ends_is_tried_again() {
     let carts = system.load_during(LOAD, rivals).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
-    for (service, _) in LATE {
+    for service in SERVICES {
         let log = system.log(service, 0).await;
         assert!(log.contains("40P01"), "{service} was never the victim");
     }
@@ -232,10 +194,7 @@ async fn a_full_disk_stops_everything_and_loses_nothing() {
         under_way(&system).await;
         // One after the other: nothing reaches a service behind one that stands.
         for service in SERVICES {
-            let raise = "PERFORM nextval('sabotaged');
-                RAISE EXCEPTION 'could not extend file: No space left on device'
-                USING ERRCODE = '53100';";
-            sabotage(&system, service, raise, 5).await;
+            sabotage(&system, service, Harm::DiskFull, 5).await;
         }
     };
     let carts = system.load_during(LOAD, full).await;
@@ -250,14 +209,7 @@ async fn statements_slower_than_the_limit_are_given_up_and_tried_again() {
         ..Options::default()
     };
     let system = System::start("slow_statements", options).await;
-    let slow = async {
-        sabotage_all(
-            &system,
-            &NOW_AND_THEN.replace("{}", "PERFORM pg_sleep(3);"),
-            15,
-        )
-        .await;
-    };
+    let slow = sabotage_all(&system, Harm::Sleeps(3), 15);
     let carts = system.load_during(LOAD, slow).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
@@ -278,14 +230,23 @@ async fn a_database_that_hangs_for_10_s_holds_everything_up_and_loses_nothing() 
         ..Options::default()
     };
     let system = System::start("hanging", options).await;
+    let databases = &system.proxies().databases;
     let hang = async {
         for _ in 0..2 {
-            sleep(Duration::from_secs(3)).await;
-            for proxy in system.proxies().databases.values() {
+            one_more_order(&system).await;
+            let before = waits(&system).await;
+            let begin = Instant::now();
+            for proxy in databases.values() {
                 proxy.set(Network::Frozen);
             }
-            sleep(Duration::from_secs(10)).await;
-            for proxy in system.proxies().databases.values() {
+            // Carts keep coming, so that it has something to ask.
+            system
+                .until("the orchestrator waits for its database", async || {
+                    waits(&system).await > before
+                })
+                .await;
+            sleep_until(begin + HANG).await;
+            for proxy in databases.values() {
                 proxy.set(Network::Up);
             }
         }

@@ -25,18 +25,6 @@ const LOAD: Load = Load {
     products: 4,
 };
 
-/// Publishes a record once more, as it is.
-async fn publish_again(system: &System, seen: &Seen) {
-    let topic = system.names.topic(&seen.topic).expect("one of ours");
-    let headers: Vec<(&str, &[u8])> = seen
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_slice()))
-        .collect();
-    let (key, payload) = (seen.key.as_deref(), seen.payload.as_deref());
-    system.publish_raw(topic, key, payload, &headers).await;
-}
-
 /// Everything that was published for services to read.
 fn inner_records(system: &System) -> Vec<Seen> {
     let inner = |seen: &Seen| {
@@ -59,7 +47,7 @@ async fn every_record_published_again_twice_in_any_order_changes_nothing() {
             let mut records = inner_records(&system);
             records.shuffle(&mut random);
             for record in records.iter().take(200) {
-                publish_again(&system, record).await;
+                system.publish_again(record).await;
             }
         }
     };
@@ -72,7 +60,7 @@ async fn every_record_published_again_twice_in_any_order_changes_nothing() {
     records.shuffle(&mut random);
     assert!(records.len() > 1_000, "{} records", records.len());
     for chunk in records.chunks(200) {
-        futures::future::join_all(chunk.iter().map(|seen| publish_again(&system, seen))).await;
+        futures::future::join_all(chunk.iter().map(|seen| system.publish_again(seen))).await;
     }
     system.wait_consumed().await;
     system.assert_settled(&carts).await;

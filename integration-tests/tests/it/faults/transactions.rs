@@ -2,13 +2,9 @@
 
 use contracts::Topic;
 use integration_tests::carts::cart;
+use integration_tests::stranger::Stranger;
 use integration_tests::{Options, PATIENCE, System, product};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tokio::time::{Duration, Instant, sleep};
-
-/// Long enough for the test to see it; the broker ends what hangs longer.
-const OPEN_FOR_MS: &str = "120000";
 
 /// The highest value of a gauge of the orchestrator.
 async fn gauge(system: &System, name: &str) -> f64 {
@@ -45,24 +41,7 @@ async fn a_hanging_transaction_on_a_public_topic_is_reported_until_it_ends() {
     )
     .await;
     let topic = system.names.name(Topic::OrderingOrders).to_owned();
-    let stranger: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
-        .set(
-            "bootstrap.servers",
-            &system.installation().bootstrap_servers,
-        )
-        .set("transactional.id", "a-stranger-who-hangs")
-        .set("transaction.timeout.ms", OPEN_FOR_MS)
-        .create()
-        .expect("a producer");
-    stranger.init_transactions(PATIENCE).expect("initialized");
-    stranger.begin_transaction().expect("begun");
-    stranger
-        .send(
-            BaseRecord::<(), [u8]>::to(&topic)
-                .partition(0)
-                .payload(b"unfinished"),
-        )
-        .unwrap_or_else(|(error, _)| panic!("not sent: {error}"));
+    let stranger = Stranger::begin(&system, Topic::OrderingOrders).await;
     until("the gauge shows it", async || {
         gauge(&system, "saga_readers_held_seconds{").await > 0.5
     })
@@ -77,7 +56,7 @@ async fn a_hanging_transaction_on_a_public_topic_is_reported_until_it_ends() {
     })
     .await;
 
-    tokio::task::block_in_place(|| stranger.abort_transaction(PATIENCE)).expect("aborted");
+    stranger.abort().await;
     until("the gauge is at rest", async || {
         gauge(&system, "saga_readers_held_seconds{").await == 0.0
             && gauge(&system, "saga_readers_held_records{").await == 0.0

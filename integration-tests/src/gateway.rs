@@ -15,8 +15,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// What happens to the first request with each idempotency key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Misbehaviour {
+    /// It is carried out and answered at once, as it should be.
+    #[default]
+    None,
     /// It is answered 500, every other time after it was carried out.
     BreaksDown,
     /// It is carried out, and the connection breaks before the answer.
@@ -37,6 +40,7 @@ struct Intent {
 
 #[derive(Default)]
 struct Books {
+    misbehaviour: Misbehaviour,
     intents: BTreeMap<String, Intent>,
     /// The answer to each key, kept for ever: status and body.
     answers: HashMap<String, (u16, Value)>,
@@ -45,9 +49,8 @@ struct Books {
     repeated: usize,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Shared {
-    misbehaviour: Misbehaviour,
     books: Arc<Mutex<Books>>,
 }
 
@@ -60,10 +63,8 @@ pub struct Gateway {
 
 impl Gateway {
     pub async fn start(misbehaviour: Misbehaviour) -> Self {
-        let shared = Shared {
-            misbehaviour,
-            books: Arc::default(),
-        };
+        let shared = Shared::default();
+        shared.books().misbehaviour = misbehaviour;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
@@ -77,14 +78,26 @@ impl Gateway {
         Self { url, shared }
     }
 
+    /// From now on misbehaves so.
+    pub fn set(&self, misbehaviour: Misbehaviour) {
+        self.shared.books().misbehaviour = misbehaviour;
+    }
+
+    /// What it holds: checkouts and amounts, a checkout twice if it has two holds.
+    pub fn holds(&self) -> Vec<(Uuid, i64)> {
+        let books = self.shared.books();
+        let held = |intent: &&Intent| intent.status == "requires_capture";
+        let held = books.intents.values().filter(held);
+        held.map(|intent| (intent.checkout, intent.amount))
+            .collect()
+    }
+
     /// What it holds: amounts by checkout. Fails where a checkout has two holds.
     pub fn held(&self) -> BTreeMap<Uuid, i64> {
         let mut held = BTreeMap::new();
-        for intent in self.shared.books().intents.values() {
-            if intent.status == "requires_capture" {
-                let before = held.insert(intent.checkout, intent.amount);
-                assert_eq!(before, None, "checkout {} has two holds", intent.checkout);
-            }
+        for (checkout, amount) in self.holds() {
+            let before = held.insert(checkout, amount);
+            assert_eq!(before, None, "checkout {checkout} has two holds");
         }
         held
     }
@@ -123,19 +136,21 @@ impl Shared {
             .to_str()
             .expect("text")
             .to_owned();
-        let (first, number) = {
+        let (misbehaviour, first, number) = {
             let mut books = self.books();
             let first = books.keys_seen.insert(key.clone());
-            let late = match self.misbehaviour {
+            let treated_badly = match books.misbehaviour {
+                Misbehaviour::None => false,
                 Misbehaviour::IsLateForSome(_) => checkout.as_u128().is_multiple_of(2),
                 _ => true,
             };
             if !first {
                 books.repeated += 1;
-            } else if late {
+            } else if treated_badly {
                 books.misbehaved += 1;
             }
-            (first && late, books.misbehaved)
+            let number = books.misbehaved;
+            (books.misbehaviour, first && treated_badly, number)
         };
         let carry_out = {
             let shared = self.clone();
@@ -149,7 +164,7 @@ impl Shared {
                 answer
             }
         };
-        match self.misbehaviour {
+        match misbehaviour {
             Misbehaviour::BreaksDown if first => {
                 if number.is_multiple_of(2) {
                     carry_out();
