@@ -51,6 +51,7 @@ async fn start(brokers: u16) -> Arc<Stack> {
     lasting(move || async move {
         let options = stack::Options {
             brokers,
+            short_lived: true,
             ..stack::Options::default()
         };
         Stack::start(options, &Progress::detect())

@@ -58,6 +58,7 @@ pub(crate) async fn run(
         provider: args.provider,
         folder: folder.clone(),
         brokers: 1,
+        ..Options::default()
     };
     let stack = slot.insert(Stack::start(options, &progress).await?);
     let installation = install(stack).await?;

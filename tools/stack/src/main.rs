@@ -111,6 +111,7 @@ async fn run_up(up: Up) -> anyhow::Result<ExitCode> {
         provider: up.provider,
         folder: Some(folder.clone()),
         brokers: up.brokers,
+        ..Options::default()
     };
     let stack = Stack::start(options, &progress).await?;
     let installation = stack.install(&up.topic_prefix).await?;

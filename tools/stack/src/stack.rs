@@ -32,6 +32,9 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// Kafka brokers to start with the native provider; 0 means 1.
     pub brokers: u16,
+    /// Whether brokers live for minutes only, as in tests. Java then compiles what
+    /// they run once and quickly; compiling it well takes longer than that saves.
+    pub short_lived: bool,
 }
 
 /// Running parts. They stop when this is dropped, and also when this process
@@ -66,8 +69,7 @@ impl Stack {
         let (folder, guard) = guarded_folder(&stack_binary, options.folder.as_deref())?;
         let (addresses, parts) = match (provider, parts) {
             (Provider::Native, Some(parts)) => {
-                let brokers = options.brokers.max(1);
-                native::start(&guard, &parts, &folder, brokers, progress).await?
+                native::start(&guard, &parts, &folder, &options, progress).await?
             }
             (Provider::Compose, _) => {
                 guard.run_at_end(compose::end_command())?;

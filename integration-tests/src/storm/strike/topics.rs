@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use tokio::time::sleep;
 
-use crate::{Seen, System};
 use crate::storm::schedule::Fault;
 use crate::stranger::Stranger;
+use crate::{Seen, System};
 
 /// Inner records that are published again at once.
 const REPEATED: usize = 50;

@@ -16,6 +16,7 @@ use crate::kafka_admin;
 use crate::part::{Part, PartKind};
 use crate::ports;
 use crate::progress::Progress;
+use crate::stack::Options;
 use crate::wait;
 
 /// Formatting a log folder: one start of a JVM.
@@ -49,10 +50,11 @@ pub(super) async fn start(
     guard: &Guard,
     parts: &Parts,
     base: &Path,
-    brokers: u16,
+    options: &Options,
     progress: &Progress,
 ) -> Result<Kafka> {
     let task = progress.task("Kafka");
+    let brokers = options.brokers.max(1);
     let nodes = (1..=brokers)
         .map(|id| {
             Ok(Node {
@@ -81,7 +83,7 @@ pub(super) async fn start(
     task.update("starting");
     let mut started = Vec::new();
     for node in &nodes {
-        let process = guard.run(broker(parts, node)).await?;
+        let process = guard.run(broker(parts, node, options.short_lived)).await?;
         started.push(Part {
             kind: PartKind::Kafka,
             name: node.name.clone(),
@@ -130,7 +132,7 @@ async fn format(parts: &Parts, node: &Node, nodes: &[Node], cluster: &str) -> Re
     Ok(())
 }
 
-fn broker(parts: &Parts, node: &Node) -> ProcessSpec {
+fn broker(parts: &Parts, node: &Node, short_lived: bool) -> ProcessSpec {
     let text = |path: &Path| path.display().to_string();
     ProcessSpec {
         name: node.name.clone(),
@@ -146,6 +148,7 @@ fn broker(parts: &Parts, node: &Node) -> ProcessSpec {
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
         ]
         .into_iter()
+        .chain(short_lived.then_some("-XX:TieredStopAtLevel=1"))
         .map(str::to_owned)
         .chain([
             format!("-Djava.io.tmpdir={}", text(&node.folder.join("tmp"))),

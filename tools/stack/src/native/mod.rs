@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::part::Part;
 use crate::progress::Progress;
+use crate::stack::Options;
 use cache::Parts;
 
 /// Starts Kafka, the schema registry and PostgreSQL at once, with their files
@@ -21,11 +22,11 @@ pub(crate) async fn start(
     guard: &Guard,
     parts: &Parts,
     folder: &Path,
-    brokers: u16,
+    options: &Options,
     progress: &Progress,
 ) -> Result<(Addresses, Vec<Part>)> {
     let (kafka, registry, postgres) = tokio::try_join!(
-        kafka::start(guard, parts, folder, brokers, progress),
+        kafka::start(guard, parts, folder, options, progress),
         registry::start(guard, parts, folder, progress),
         postgres::start(guard, parts, folder, progress),
     )?;
