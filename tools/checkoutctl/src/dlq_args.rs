@@ -9,10 +9,11 @@ use contracts::{ErrorCode, Topic, TopicNames};
 use jiff::Timestamp;
 use operations::letters::{self, Filter, LetterId, Letters, Redriven};
 
-use crate::audit_args::{Telling, since};
+use crate::audit_args::since;
 use crate::print;
 use crate::sagas_args::words;
 use crate::target::TargetArgs;
+use crate::telling::Telling;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum DlqCommand {

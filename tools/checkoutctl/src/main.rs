@@ -1,5 +1,6 @@
-//! `checkoutctl`: prepares Kafka and the schema registry for the checkout, and
-//! audits it.
+//! `checkoutctl`: the command line of operators and scripts. A module for each group of
+//! commands has its flags; what it does is in this crate's library (topics, schemas,
+//! stock), in `operations` and in `audit`.
 #![allow(
     clippy::print_stdout,
     reason = "results of a command go to standard output"
@@ -14,6 +15,7 @@ mod flow_args;
 mod print;
 mod sagas_args;
 mod target;
+mod telling;
 mod upgrade_args;
 
 use std::{io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
@@ -28,7 +30,7 @@ use tracing_subscriber::EnvFilter;
 use self::args::{
     Args, Command, KafkaArgs, RegistryArgs, SchemasCommand, StockCommand, TopicsCommand,
 };
-use self::audit_args::Telling;
+use self::telling::{Telling, during};
 
 /// Exit status of a command that did its work and found something that is not as
 /// it should be, or could do only a part.
@@ -101,8 +103,11 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             json,
             stock,
         }) => {
-            let codec = Codec::connect(&registry.config(), names, stock::WRITES).await?;
-            stock::set(&kafka.cluster(), &codec, &stock).await?;
+            let set = async {
+                let codec = Codec::connect(&registry.config(), names, stock::WRITES).await?;
+                stock::set(&kafka.cluster(), &codec, &stock).await
+            };
+            during("publishing", set).await?;
             match json {
                 true => print::json(&json!({ "delivered": stock.len() }))?,
                 false => println!("{} products: SetStock delivered", stock.len()),
@@ -120,7 +125,9 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             fail_on_drift,
             json,
         } => {
-            let report = topics::apply(&kafka.cluster(), &names, &options.options()).await?;
+            let (cluster, options) = (kafka.cluster(), options.options());
+            let report = topics::apply(&cluster, &names, &options);
+            let report = during("creating topics", report).await?;
             if json {
                 print::json(&report)?;
                 return Ok(failure_if(fail_on_drift && !report.drift.is_empty()));
@@ -145,7 +152,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             Ok(failure_if(fail_on_drift && !report.drift.is_empty()))
         }
         TopicsCommand::Plan(args) => {
-            let plan = topics::plan(&args.kafka.cluster(), &names, &args.options.options()).await?;
+            let plan = args.plan(&names).await?;
             match args.json {
                 true => print::json(&plan)?,
                 false => {
@@ -167,7 +174,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             ))
         }
         TopicsCommand::Drift(args) => {
-            let plan = topics::plan(&args.kafka.cluster(), &names, &args.options.options()).await?;
+            let plan = args.plan(&names).await?;
             match args.json {
                 true => print::json(&plan)?,
                 false => {
@@ -189,10 +196,21 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
     }
 }
 
+impl args::TopicsPlanArgs {
+    async fn plan(&self, names: &TopicNames) -> anyhow::Result<topics::Plan> {
+        let (cluster, options) = (self.kafka.cluster(), self.options.options());
+        during("asking Kafka", topics::plan(&cluster, names, &options)).await
+    }
+}
+
+/// What a person reads while the registry is asked.
+const ASKING_REGISTRY: &str = "asking the schema registry";
+
 async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<ExitCode> {
     match command {
         SchemasCommand::Apply { registry, json } => {
-            let report = schemas::apply(&registry.config(), &names).await?;
+            let report =
+                during(ASKING_REGISTRY, schemas::apply(&registry.config(), &names)).await?;
             if json {
                 print::json(&report)?;
                 return Ok(ExitCode::SUCCESS);
@@ -209,7 +227,8 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
             Ok(ExitCode::SUCCESS)
         }
         SchemasCommand::Plan { registry, json } => {
-            let changes = schemas::plan(&registry.config(), &names).await?;
+            let changes =
+                during(ASKING_REGISTRY, schemas::plan(&registry.config(), &names)).await?;
             if json {
                 print::json(&changes)?;
                 return Ok(failure_if(!changes.is_empty()));
@@ -227,7 +246,8 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
             json,
         } => retained(&registry, &kafka, json, names).await,
         SchemasCommand::Check { registry, json, .. } => {
-            let problems = schemas::check(&registry.config(), &names).await?;
+            let problems =
+                during(ASKING_REGISTRY, schemas::check(&registry.config(), &names)).await?;
             if json {
                 let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 print::json(&json!({ "problems": problems }))?;
