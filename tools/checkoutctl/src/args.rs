@@ -11,6 +11,7 @@ use crate::checkout_args::CheckoutCommand;
 use crate::dlq_args::DlqCommand;
 use crate::explain_args::ExplainArgs;
 use crate::flow_args::FlowCommand;
+use crate::retained_args::RetainedArgs;
 use crate::sagas_args::SagasCommand;
 use crate::upgrade_args::UpgradeCommand;
 
@@ -219,11 +220,7 @@ pub(crate) enum SchemasCommand {
         #[command(flatten)]
         registry: RegistryArgs,
         #[command(flatten)]
-        kafka: KafkaArgs,
-        /// Instead: read every record that is still on the topics, and tell which ones
-        /// this version's schemas do not understand. Exit status 1 if there is one.
-        #[arg(long)]
-        retained: bool,
+        retained: RetainedArgs,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -401,5 +398,22 @@ mod tests {
         }
         let bad = "checkoutctl --topic-prefix e/u schemas check".split(' ');
         assert!(Args::try_parse_from(bad).is_err());
+    }
+
+    #[test]
+    fn where_kafka_is_matters_only_to_retained_records() {
+        let parse = |line: &str| Args::try_parse_from(line.split(' '));
+        let check = "checkoutctl schemas check";
+        for flag in ["--timeout-seconds 5", "--kafka-bootstrap-servers k:9092"] {
+            parse(&format!("{check} --retained {flag}")).unwrap();
+            let error = parse(&format!("{check} {flag}")).unwrap_err().to_string();
+            assert!(error.contains("is for --retained"), "{error}");
+        }
+        let property = format!("{check} --kafka-property a=b");
+        let error = parse(&property).unwrap_err().to_string();
+        assert!(error.contains("--kafka-property is"), "{error}");
+        let help = parse(&format!("{check} --help")).unwrap_err().to_string();
+        assert!(help.contains("With --retained:"), "{help}");
+        assert!(!help.contains("\nKafka:"), "{help}");
     }
 }

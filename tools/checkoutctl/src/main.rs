@@ -13,12 +13,13 @@ mod dlq_args;
 mod explain_args;
 mod flow_args;
 mod print;
+mod retained_args;
 mod sagas_args;
 mod target;
 mod telling;
 mod upgrade_args;
 
-use std::{io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Context;
 use checkoutctl::{schemas, stock, topics};
@@ -27,10 +28,8 @@ use contracts::{Codec, TopicNames};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use self::args::{
-    Args, Command, KafkaArgs, RegistryArgs, SchemasCommand, StockCommand, TopicsCommand,
-};
-use self::telling::{Telling, during};
+use self::args::{Args, Command, SchemasCommand, StockCommand, TopicsCommand};
+use self::telling::during;
 
 /// Exit status of a command that did its work and found something that is not as
 /// it should be, or could do only a part.
@@ -241,11 +240,12 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
         }
         SchemasCommand::Check {
             registry,
-            kafka,
-            retained: true,
+            retained,
             json,
-        } => retained(&registry, &kafka, json, names).await,
-        SchemasCommand::Check { registry, json, .. } => {
+        } => {
+            if retained.is_wanted() {
+                return retained.check(&registry, json, names).await;
+            }
             let problems =
                 during(ASKING_REGISTRY, schemas::check(&registry.config(), &names)).await?;
             if json {
@@ -267,51 +267,6 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
             Ok(failure_if(!problems.is_empty()))
         }
     }
-}
-
-/// Reads every record that is still on the topics.
-async fn retained(
-    registry: &RegistryArgs,
-    kafka: &KafkaArgs,
-    json: bool,
-    names: TopicNames,
-) -> anyhow::Result<ExitCode> {
-    let cluster = kafka.cluster();
-    let target = audit::Target {
-        kafka: audit::Kafka {
-            bootstrap_servers: cluster.bootstrap_servers,
-            properties: cluster.properties,
-            timeout: Duration::from_secs(60),
-        },
-        registry: registry.config(),
-        topics: names,
-        orchestrator: None,
-        inventory: None,
-        payment: None,
-        order: None,
-        others: Default::default(),
-    };
-    let telling = Arc::new(Telling::new());
-    let told = Arc::clone(&telling);
-    let read = operations::retained::check(&target, move |text| told.tell(text)).await;
-    telling.clear();
-    let topics = read?;
-    let not_understood: u64 = topics.iter().map(|topic| topic.not_understood).sum();
-    if json {
-        print::json(&json!({ "topics": topics, "notUnderstood": not_understood }))?;
-        return Ok(failure_if(not_understood > 0));
-    }
-    for topic in &topics {
-        let poison: u64 = topic.poison.values().sum();
-        println!(
-            "{}: {} records, {} not understood, {poison} poison with any version",
-            topic.topic, topic.records, topic.not_understood
-        );
-        for example in &topic.examples {
-            println!("  {example}");
-        }
-    }
-    Ok(failure_if(not_understood > 0))
 }
 
 fn failure_if(failed: bool) -> ExitCode {
