@@ -15,6 +15,12 @@ use crate::retained_args::RetainedArgs;
 use crate::sagas_args::SagasCommand;
 use crate::upgrade_args::UpgradeCommand;
 
+/// What the end of every command says to scripts.
+pub(crate) const EXIT_STATUS: &str = "Exit status:
+  0  done, and all is as it should be
+  1  done, but something is not as it should be, or a part could not be done
+  2  could not be done, or the command line is wrong";
+
 /// Operates the checkout: explains carts, prepares Kafka and the schema registry,
 /// seeds stock and audits.
 ///
@@ -23,10 +29,7 @@ use crate::upgrade_args::UpgradeCommand;
 #[derive(Parser, Debug)]
 #[command(
     version,
-    after_help = "Exit status:
-  0  done, and all is as it should be
-  1  done, but something is not as it should be, or a part could not be done
-  2  could not be done, or the command line is wrong
+    after_help = format!("{EXIT_STATUS}
 
 Examples:
   checkoutctl explain 6f2d7c1e-58a4-4c7d-9b0e-3f1a2b4c5d6e
@@ -37,7 +40,7 @@ Examples:
   checkoutctl stock set TEA-1=40 CUP-2=12
   checkoutctl audit --json
 
-Addresses can also be given by the environment, as --help of each command shows."
+Addresses can also be given by the environment, as --help of each command shows.")
 )]
 pub(crate) struct Args {
     #[command(flatten)]

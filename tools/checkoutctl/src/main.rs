@@ -12,6 +12,7 @@ mod checkout_args;
 mod dlq_args;
 mod explain_args;
 mod flow_args;
+mod manual;
 mod print;
 mod retained_args;
 mod sagas_args;
@@ -82,15 +83,13 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { folder: None } => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Args::command()).render(&mut page)?;
-            print::text(&String::from_utf8_lossy(&page));
+            print::text(&manual::page()?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Man {
             folder: Some(folder),
         } => {
-            clap_mangen::generate_to(Args::command(), &folder)
+            manual::write(&folder)
                 .with_context(|| format!("cannot write manual pages to {}", folder.display()))?;
             Ok(ExitCode::SUCCESS)
         }

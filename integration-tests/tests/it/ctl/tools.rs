@@ -147,11 +147,20 @@ async fn the_flow_completions_and_manual_are_printed() {
     let check = run(system, &["flow", "check", "--docs", "/nowhere"]).await;
     assert_eq!(check.status, Some(1), "{}", check.out);
 
-    let script = run(system, &["completions", "bash"]).await;
-    assert!(script.out.contains("_checkoutctl"), "{}", script.errors);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(system, &["completions", shell]).await;
+        assert!(script.out.contains("_checkoutctl"), "{}", script.errors);
+    }
     let page = run(system, &["man"]).await;
     assert!(page.out.contains(".TH checkoutctl"), "{}", page.out);
     assert!(page.out.contains("Exit status"), "{}", page.out);
+    let folder = tempfile::tempdir().expect("a folder");
+    let below = folder.path().join("man1");
+    let ran = run(system, &["man", "--folder", below.to_str().expect("text")]).await;
+    assert_eq!(ran.status, Some(0), "{}", ran.errors);
+    let page = std::fs::read_to_string(below.join("checkoutctl-sagas-retry.1"));
+    let page = page.expect("a page for each command");
+    assert!(page.contains("Exit status"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
