@@ -12,6 +12,7 @@ mod checkout_args;
 mod dlq_args;
 mod explain_args;
 mod flow_args;
+mod flow_pages;
 mod manual;
 mod print;
 mod retained_args;
