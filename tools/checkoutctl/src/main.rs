@@ -10,6 +10,8 @@ mod args;
 mod audit_args;
 mod checkout_args;
 mod dlq_args;
+#[cfg(test)]
+mod documents;
 mod explain_args;
 mod flow_args;
 mod flow_pages;
