@@ -159,5 +159,5 @@ fn pages_for_operators_link_to_sections_that_exist() {
 /// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
-    words.replace(' ', "-").replace('\'', "")
+    words.replace(' ', "-").replace(['\'', ','], "")
 }

@@ -220,13 +220,14 @@ pub(crate) enum SchemasCommand {
   checkoutctl schemas check --schema-registry-url http://localhost:8081
   checkoutctl schemas check --retained --json")]
     Check {
-        #[command(flatten)]
-        registry: RegistryArgs,
-        #[command(flatten)]
-        retained: RetainedArgs,
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        // Before the others: an argument goes under the heading of what precedes it.
+        #[command(flatten)]
+        retained: RetainedArgs,
+        #[command(flatten)]
+        registry: RegistryArgs,
     },
 }
 

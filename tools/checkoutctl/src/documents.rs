@@ -80,7 +80,7 @@ fn command_line() -> Command {
     fn anonymous(command: Command) -> Command {
         command
             .mut_args(|arg| match arg.get_id() == "operator" {
-                true => arg.default_value("somebody"),
+                true => arg.required(false),
                 false => arg,
             })
             .mut_subcommands(anonymous)
