@@ -32,4 +32,6 @@ mod world;
 
 pub use proxy::{Lost, Network, Proxy};
 pub use recorder::{PATIENCE, Recorder, Seen};
-pub use system::{Holdings, IMPATIENT, Options, Outcome, Proxies, SERVICES, System, product};
+pub use system::{
+    Holdings, IMPATIENT, Options, Outcome, Proxies, SERVICES, System, all_but, product,
+};

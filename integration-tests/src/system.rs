@@ -36,6 +36,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The services, by name.
 pub const SERVICES: &[&str] = Service::NAMES;
 
+/// The services but one, which a test starts later or never.
+pub fn all_but(name: &str) -> &'static [&'static str] {
+    let others = SERVICES.iter().copied().filter(|service| *service != name);
+    // As long as the test, like the rest of its options.
+    Vec::leak(others.collect())
+}
+
 /// An orchestrator that does not wait long for its participants, and gives up
 /// when they are silent rather than hold their commands back.
 pub const IMPATIENT: &[(&str, &str, &str)] = &[

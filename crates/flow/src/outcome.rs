@@ -108,112 +108,85 @@ impl Outcome {
     }
 }
 
+/// Reasons: each with its label for metrics, log lines and the history, and its words.
+/// docs/errors.md has a section for each label.
+macro_rules! reasons {
+    (
+        $(#[$of_all:meta])*
+        pub enum $name:ident {
+            $($(#[$of_one:meta])* $variant:ident = $label:literal: $words:literal,)*
+        }
+    ) => {
+        $(#[$of_all])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+        pub enum $name {
+            $($(#[$of_one])* #[error($words)] $variant,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// A label for metrics.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
 /// Why an input changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Ignored {
     /// The same event came before.
-    #[error("this request for a checkout came before")]
-    SameEvent,
+    SameEvent = "same_event": "this request for a checkout came before",
     /// There is no saga for this cart.
-    #[error("no checkout of this cart is known")]
-    UnknownCart,
+    UnknownCart = "unknown_cart": "no checkout of this cart is known",
     /// It belongs to another attempt of the cart.
-    #[error("it belongs to another checkout of the cart")]
-    OtherCheckout,
+    OtherCheckout = "other_checkout": "it belongs to another checkout of the cart",
     /// It answers a command that this saga never sends.
-    #[error("it answers a command that this checkout does not send")]
-    ForeignCommand,
+    ForeignCommand = "foreign_command": "it answers a command that this checkout does not send",
     /// It answers a command that is not, or no longer, waited for.
-    #[error("its answer is not waited for")]
-    NotAwaited,
+    NotAwaited = "not_awaited": "its answer is not waited for",
     /// A step succeeded after it was given up; its compensation is under way.
-    #[error("the step succeeded too late; its compensation is under way")]
-    LateSuccess,
+    LateSuccess = "late_success": "the step succeeded too late; its compensation is under way",
     /// The checkout has ended.
-    #[error("the checkout has ended")]
-    Ended,
+    Ended = "ended": "the checkout has ended",
     /// The reservation is not the one of this checkout.
-    #[error("another reservation is held for this checkout")]
-    OtherReservation,
+    OtherReservation = "other_reservation": "another reservation is held for this checkout",
     /// The deadline has moved.
-    #[error("the deadline lies later")]
-    TooEarly,
+    TooEarly = "too_early": "the deadline lies later",
+}
 }
 
-impl Ignored {
-    /// A label for metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Ignored::SameEvent => "same_event",
-            Ignored::UnknownCart => "unknown_cart",
-            Ignored::OtherCheckout => "other_checkout",
-            Ignored::ForeignCommand => "foreign_command",
-            Ignored::NotAwaited => "not_awaited",
-            Ignored::LateSuccess => "late_success",
-            Ignored::Ended => "ended",
-            Ignored::OtherReservation => "other_reservation",
-            Ignored::TooEarly => "too_early",
-        }
-    }
-}
-
+reasons! {
 /// Why an operator's input was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum OperatorRefusal {
     /// No saga for this cart.
-    #[error("no checkout of this cart is known")]
-    UnknownCart,
+    UnknownCart = "unknown_cart": "no checkout of this cart is known",
     /// It does not say who.
-    #[error("it does not say who asks; fill in `operator`")]
-    NoOperator,
+    NoOperator = "no_operator": "it does not say who asks; fill in `operator`",
     /// It does not say why.
-    #[error("it does not say why; fill in `reason`")]
-    NoReason,
+    NoReason = "no_reason": "it does not say why; fill in `reason`",
     /// It names another attempt.
-    #[error("it names another checkout than the current one of the cart")]
-    OtherCheckout,
+    OtherCheckout = "other_checkout": "it names another checkout than the current one of the cart",
     /// It names no known action.
-    #[error("this version knows no such action")]
-    UnknownAction,
+    UnknownAction = "unknown_action": "this version knows no such action",
     /// It names a step that does not exist.
-    #[error("there is no step of this name")]
-    UnknownStep,
+    UnknownStep = "unknown_step": "there is no step of this name",
     /// It names another step than the saga is at.
-    #[error("the checkout is at another step")]
-    OtherStep,
+    OtherStep = "other_step": "the checkout is at another step",
     /// A resolution names no step.
-    #[error("a resolution names the step that it is about; fill in `step`")]
-    NoStep,
+    NoStep = "no_step": "a resolution names the step that it is about; fill in `step`",
     /// A resolution gives no evidence.
-    #[error("a resolution gives the evidence that nothing is held; fill in `evidence`")]
-    NoEvidence,
+    NoEvidence = "no_evidence": "a resolution gives the evidence that nothing is held; fill in `evidence`",
     /// The checkout has ended.
-    #[error("the checkout has ended")]
-    Ended,
+    Ended = "ended": "the checkout has ended",
     /// Nothing is being undone yet.
-    #[error("nothing is being undone yet; ask for COMPENSATE first")]
-    NotCompensating,
+    NotCompensating = "not_compensating": "nothing is being undone yet; ask for COMPENSATE first",
     /// It is being undone already.
-    #[error("the checkout is being undone already")]
-    AlreadyCompensating,
+    AlreadyCompensating = "already_compensating": "the checkout is being undone already",
 }
-
-impl OperatorRefusal {
-    /// A label for metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            OperatorRefusal::UnknownCart => "unknown_cart",
-            OperatorRefusal::NoOperator => "no_operator",
-            OperatorRefusal::NoReason => "no_reason",
-            OperatorRefusal::OtherCheckout => "other_checkout",
-            OperatorRefusal::UnknownAction => "unknown_action",
-            OperatorRefusal::UnknownStep => "unknown_step",
-            OperatorRefusal::OtherStep => "other_step",
-            OperatorRefusal::NoStep => "no_step",
-            OperatorRefusal::NoEvidence => "no_evidence",
-            OperatorRefusal::Ended => "ended",
-            OperatorRefusal::NotCompensating => "not_compensating",
-            OperatorRefusal::AlreadyCompensating => "already_compensating",
-        }
-    }
 }

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use contracts::ErrorCode;
+use contracts::messages::{FailureReason, RejectionReason};
+use flow::{Ignored, OperatorRefusal, Outcome};
 use runtime::RunError;
 
 fn root() -> PathBuf {
@@ -48,24 +50,71 @@ fn every_code_of_a_dead_letter_is_explained() {
 }
 
 macro_rules! variants {
-    ($($variant:ident)*) => {
-        const STOPS: &[&str] = &[$(stringify!($variant)),*];
+    ($names:ident = $enum:ident: $($variant:ident)*) => {
+        const $names: &[&str] = &[$(stringify!($variant)),*];
 
-        /// Does not compile where a variant is missing from the list.
-        const fn _all(error: &RunError) {
-            match error {
-                $(RunError::$variant { .. } => {})*
+        const _: () = {
+            /// Does not compile where a variant is missing from the list.
+            const fn _all(one: &$enum) {
+                match one {
+                    $($enum::$variant { .. } => {})*
+                }
             }
-        }
+        };
     };
 }
 
-variants! { Configuration PositionLost TopicReplaced Schema Defect }
+variants! { STOPS = RunError: Configuration PositionLost TopicReplaced Schema Defect }
+variants! {
+    OUTCOMES = Outcome: Started StepDone Completed StepRefused StepInDoubt StepUndone Failed Held
+    CommandReleased StepGivenUp CommandResent CompensationResent Stuck Rejected Operated
+    OperatorRefused Ignored
+}
+
+/// As the labels of variants are spelt: `StepDone` is `step_done`.
+fn label(variant: &str) -> String {
+    let mut label = String::new();
+    for c in variant.chars() {
+        if c.is_uppercase() && !label.is_empty() {
+            label.push('_');
+        }
+        label.extend(c.to_lowercase());
+    }
+    label
+}
 
 #[test]
 fn every_error_that_stops_a_service_is_explained() {
     let names = STOPS.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(sections("Errors that stop a service"), names);
+}
+
+#[test]
+fn every_outcome_of_an_input_is_explained() {
+    assert_eq!(
+        label("StepDone"),
+        Outcome::StepDone(flow::Step::FIRST).label()
+    );
+    let labels = OUTCOMES.iter().map(|variant| label(variant)).collect();
+    assert_eq!(sections("What came of an input"), labels);
+}
+
+#[test]
+fn every_reason_in_a_log_line_or_the_history_is_explained() {
+    let ignored = Ignored::ALL.iter().map(|reason| reason.label());
+    let refused = OperatorRefusal::ALL.iter().map(|reason| reason.label());
+    let failed = FailureReason::ALL.iter().map(|reason| reason.as_str());
+    let rejected = RejectionReason::ALL.iter().map(|reason| reason.as_str());
+    let all: [(&str, Vec<&str>); 4] = [
+        ("Inputs that change nothing", ignored.collect()),
+        ("Operators' inputs that are refused", refused.collect()),
+        ("Why checkouts fail", failed.collect()),
+        ("Why requests are rejected", rejected.collect()),
+    ];
+    for (heading, reasons) in all {
+        let reasons: BTreeSet<_> = reasons.into_iter().map(str::to_owned).collect();
+        assert_eq!(sections(heading), reasons, "{heading}");
+    }
 }
 
 #[test]
@@ -110,5 +159,5 @@ fn pages_for_operators_link_to_sections_that_exist() {
 /// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
-    words.replace(' ', "-")
+    words.replace(' ', "-").replace(['\'', ','], "")
 }

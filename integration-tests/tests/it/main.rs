@@ -9,6 +9,7 @@ mod audit;
 mod bad_input;
 mod bench;
 mod checkout;
+mod clients;
 mod compose;
 mod contracts_live;
 mod crashes;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use integration_tests::carts::cart;
-use integration_tests::{IMPATIENT, Options, Outcome, System, product};
+use integration_tests::{IMPATIENT, Options, Outcome, System, all_but, product};
 
 fn operation(cart: &CartCheckedOut, action: OperationAction) -> SagaOperation {
     SagaOperation {
@@ -31,7 +31,7 @@ async fn an_operator_cancels_a_checkout_in_flight() {
     let system = System::start(
         "operator_cancels",
         Options {
-            services: &["orchestrator", "inventory", "order"],
+            services: all_but("payment"),
             ..Options::default()
         },
     )
@@ -59,7 +59,7 @@ async fn an_operator_resolves_a_stuck_step_with_evidence() {
     let system = System::start(
         "operator_resolves",
         Options {
-            services: &["orchestrator", "inventory", "order"],
+            services: all_but("payment"),
             environment: IMPATIENT,
             ..Options::default()
         },

@@ -3,16 +3,17 @@
 
 use contracts::RecordType;
 use contracts::messages::{FailureReason, SagaState};
+use flow::Step;
 
 use integration_tests::carts::cart;
-use integration_tests::{Holdings, IMPATIENT, Options, Outcome, System, product};
+use integration_tests::{Holdings, IMPATIENT, Options, Outcome, System, all_but, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_participant_is_asked_again_and_then_undone() {
     let system = System::start(
         "silent_payment",
         Options {
-            services: &["orchestrator", "inventory", "order"],
+            services: all_but("payment"),
             environment: IMPATIENT,
             ..Options::default()
         },
@@ -71,7 +72,7 @@ async fn an_order_in_doubt_is_cancelled_before_anything_else_is_undone() {
     let system = System::start(
         "silent_order",
         Options {
-            services: &["orchestrator", "inventory", "payment"],
+            services: all_but("order"),
             environment: IMPATIENT,
             ..Options::default()
         },
@@ -99,11 +100,12 @@ async fn an_order_in_doubt_is_cancelled_before_anything_else_is_undone() {
     );
     assert_eq!(
         system.undo_order(&cart),
-        [
-            RecordType::CancelOrder,
-            RecordType::VoidAuthorization,
-            RecordType::ReleaseInventory
-        ]
+        Step::ALL
+            .iter()
+            .rev()
+            .map(|step| step.definition().compensation.record)
+            .collect::<Vec<_>>(),
+        "every step, from the last to the first"
     );
     system.assert_one_outcome(&cart).await;
 }
@@ -113,7 +115,7 @@ async fn carts_wait_for_an_orchestrator_that_is_away() {
     let system = System::start(
         "no_orchestrator",
         Options {
-            services: &["inventory", "payment", "order"],
+            services: all_but("orchestrator"),
             ..Options::default()
         },
     )

@@ -277,5 +277,28 @@ mod tests {
         assert!(Mix::parse("70,10,21").is_err());
         assert!(Mix::parse("100").is_err());
         assert!(Mix::parse("a,b,c").is_err());
+        for (text, is_mix) in [
+            ("100,0,0", true),
+            ("0,0,100", true),
+            (" 80, 10, 10 ", true),
+            ("110,-10,0", false),
+            ("4294967295,1,100", false),
+            ("80,10,10,0", false),
+        ] {
+            let line = ["bench", "--mix", text];
+            assert_eq!(Args::try_parse_from(line).is_ok(), is_mix, "{text}");
+        }
+        let default = Args::parse_from(["bench"]).options.mix;
+        assert_eq!(Ok(default), Mix::parse("80,10,10"));
+    }
+
+    #[test]
+    fn a_cart_has_as_many_lines_as_carts_may_have() {
+        let items = |text| Args::try_parse_from(["bench", "--items", text]);
+        assert_eq!(items("500").unwrap().options.items, 500);
+        for wrong in ["0", "501", "-1", "many"] {
+            assert!(items(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(Args::parse_from(["bench"]).options.items, 1);
     }
 }

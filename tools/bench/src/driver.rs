@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use contracts::ids::{CheckoutId, GenericUuid, checkout_id};
 use contracts::{Codec, Message, Topic, TraceContext, headers};
 use hdrhistogram::Histogram;
@@ -18,11 +18,12 @@ use stack::Installation;
 
 use crate::carts::Carts;
 use crate::hops::Traced;
+use crate::pace::Pace;
 use crate::traffic::{Observed, STATISTICS_INTERVAL_MS, Traffic};
 
 /// Asking for a topic's partitions.
 const METADATA_LIMIT: Duration = Duration::from_secs(30);
-/// Without any outcome for so long a run is given up.
+/// Without any outcome, or room for a cart, for so long a run is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest wait for a record, so that carts are published on time.
 const POLL: Duration = Duration::from_millis(1);
@@ -30,15 +31,6 @@ const POLL: Duration = Duration::from_millis(1);
 const LONGEST_US: u64 = 600_000_000;
 /// In the middle of the measured time, carts of this long are traced.
 const TRACED: Duration = Duration::from_secs(2);
-
-/// How carts are published.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
-    /// A new one when one has ended.
-    InFlight(u32),
-    /// So many a second.
-    Rate(u32),
-}
 
 /// What a run gave.
 pub(crate) struct Sample {
@@ -133,11 +125,7 @@ impl Driver {
 
     /// Publishes at this pace for `warm_up` and `length`, counts what ends in
     /// `length`, then waits until all have ended. `measuring` is called when the
-    /// measured time begins and when it ends.
-    ///
-    /// Latencies are those of the sagas that ended in the measured time; at a rate,
-    /// of the carts that were due in it, however late they ended: what a stall at its
-    /// end delays is not left out.
+    /// measured time begins and when it ends. Which latencies count, `Pace` says.
     pub(crate) fn run(
         &self,
         pace: Pace,
@@ -183,8 +171,7 @@ impl Driver {
                 }
                 // All that are due before the end, also where the end has passed.
                 Pace::Rate(rate) => loop {
-                    let due =
-                        begin + Duration::from_secs(1) * u32::try_from(sample.published)? / rate;
+                    let due = begin + Pace::due(rate, sample.published);
                     if due > Instant::now() || due >= until {
                         break;
                     }
@@ -234,12 +221,8 @@ impl Driver {
                 sample.ended += 1;
                 *of += 1;
             }
-            let is_timed = match pace {
-                Pace::InFlight(_) => counted.contains(&read),
-                Pace::Rate(_) => counted.contains(&since),
-            };
-            if is_timed {
-                let us = u64::try_from((read - since).as_micros())?;
+            if let Some(latency) = pace.latency(&counted, since, read) {
+                let us = u64::try_from(latency.as_micros())?;
                 sample.latencies.record(us.clamp(1, LONGEST_US))?;
             }
             if let Some(traced) = traced
@@ -284,12 +267,17 @@ impl Driver {
         let topic = self.codec.topics().name(Topic::ShoppingCheckouts);
         let mut record = BaseRecord::to(topic).key(&key).payload(&value).headers(all);
         open.insert(checkout, Open { since, traced });
+        let begin = Instant::now();
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back))
                     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) =>
                 {
+                    ensure!(
+                        begin.elapsed() < PATIENCE,
+                        "Kafka has taken no cart for {PATIENCE:?}: the client's queue is full"
+                    );
                     record = back;
                     std::thread::sleep(POLL);
                 }

@@ -3,15 +3,17 @@
 //! - `cli`: what can be asked for.
 //! - `side`: a variant of the system that is measured: its settings, its services.
 //! - `carts`: what is checked out.
-//! - `pair`: another revision of the repository, built.
+//! - `pair`: another revision of the repository, built; `revision`: which one this is.
 //! - `preload`: finished sagas that were there before.
-//! - `driver`: one run of one variant, in a closed or an open loop.
+//! - `driver`: one run of one variant, in a closed or an open loop; `pace`: when its
+//!   carts are due.
 //! - `usage`: what processes, databases and logs used meanwhile.
 //! - `processes`, `memory`, `traffic`, `scrape`: what `usage` is read from.
 //! - `hops`: where one saga's time goes, from its trace.
 //! - `rest`: the services without work, and how soon one is ready.
 //! - `floor`: what the parts cost by themselves, and the least a saga can cost.
-//! - `report`: figures, and two reports side by side.
+//! - `report`: figures.
+//! - `compare`: two reports side by side.
 //! - `table`, `page`: a report as text and as a web page.
 //! - `run`: all of it, in order.
 
@@ -20,16 +22,19 @@
 
 mod carts;
 mod cli;
+mod compare;
 mod driver;
 mod floor;
 mod hops;
 mod memory;
+mod pace;
 mod page;
 mod pair;
 mod preload;
 mod processes;
 mod report;
 mod rest;
+mod revision;
 mod run;
 mod scrape;
 mod side;
@@ -50,7 +55,7 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let args = Args::parse();
     if let Some(Command::Compare { before, after }) = &args.command {
-        return finish(report::compare(before, after).map(|()| true));
+        return finish(compare::print(before, after).map(|()| true));
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -312,8 +312,8 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::Pace;
     use crate::hops::Hop;
+    use crate::pace::Pace;
     use crate::usage::Used;
 
     #[test]

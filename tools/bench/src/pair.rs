@@ -1,12 +1,12 @@
 //! Another revision of the repository: its services, built beside ours.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context, bail};
 use stack::{Progress, Service};
 use tokio::process::Command;
 
+use crate::revision::{git, run};
 use crate::side::Variant;
 
 /// Where it is checked out and its programs are kept, in the target folder.
@@ -101,29 +101,4 @@ fn target() -> anyhow::Result<(PathBuf, String)> {
         other => other,
     };
     Ok((target.to_path_buf(), profile.to_owned()))
-}
-
-async fn git(root: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let mut git = Command::new("git");
-    git.current_dir(root).args(arguments);
-    run(git).await
-}
-
-/// Runs a command; what it prints is in the error when it fails.
-async fn run(mut command: Command) -> anyhow::Result<String> {
-    let shown = format!("{:?}", command.as_std());
-    let output = command
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("{shown} cannot be run"))?;
-    if !output.status.success() {
-        bail!(
-            "{shown} failed ({}):\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

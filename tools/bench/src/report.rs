@@ -1,13 +1,11 @@
-//! Figures, and two reports side by side.
+//! Figures.
 
-use std::path::Path;
-
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::driver::{Pace, Sample};
+use crate::driver::Sample;
 use crate::floor::{Floor, Least};
 use crate::hops::Hop;
+use crate::pace::Pace;
 use crate::rest::Rest;
 use crate::usage::Usage;
 
@@ -32,11 +30,18 @@ pub(crate) struct Report {
     pub(crate) violations: Vec<String>,
 }
 
-/// What was asked for, and of which machine.
+/// What was asked for, and of which machine. What an older report does not have is
+/// absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
+    /// The commit, with `+dirty` where the working tree had other content.
+    #[serde(default)]
+    pub(crate) revision: Option<String>,
     pub(crate) seconds: u64,
     pub(crate) warm_up_seconds: u64,
+    /// Before anything was measured.
+    #[serde(default)]
+    pub(crate) broker_warm_up_seconds: Option<u64>,
     pub(crate) repeat: u32,
     pub(crate) mix: String,
     pub(crate) items: u32,
@@ -44,6 +49,15 @@ pub(crate) struct Settings {
     #[serde(default)]
     pub(crate) ids: String,
     pub(crate) instances: u16,
+    /// Of each topic.
+    #[serde(default)]
+    pub(crate) partitions: Option<i32>,
+    /// How the public topics were written.
+    #[serde(default)]
+    pub(crate) delivery: Option<String>,
+    /// Finished sagas that were there before.
+    #[serde(default)]
+    pub(crate) preload: Option<u64>,
     pub(crate) cores: usize,
     pub(crate) optimized: bool,
 }
@@ -215,45 +229,8 @@ impl Ratio {
     }
 }
 
-impl Report {
-    fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the report {}", path.display()))?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} is no report of bench-saga", path.display()))
-    }
-}
-
-/// Prints two reports side by side: loads that both have.
-pub(crate) fn compare(before: &Path, after: &Path) -> anyhow::Result<()> {
-    let (before, after) = (Report::read(before)?, Report::read(after)?);
-    println!("measured apart: where the machine's speed drifts, trust --vary instead");
-    for run in &after.runs {
-        let Some(other) = before
-            .runs
-            .iter()
-            .find(|other| other.load() == run.load() && other.variant == run.variant)
-        else {
-            continue;
-        };
-        println!(
-            "{:<28} {:>14}: {:>7.0} to {:>7.0} sagas/s (× {:.3}), p50 {:.1} to {:.1} ms, p99 {:.1} to {:.1} ms",
-            run.variant,
-            run.load(),
-            other.sagas_per_second,
-            run.sagas_per_second,
-            run.sagas_per_second / other.sagas_per_second.max(f64::MIN_POSITIVE),
-            other.p50_ms,
-            run.p50_ms,
-            other.p99_ms,
-            run.p99_ms
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn repetition(sagas_per_second: f64, p50_ms: f64) -> Repetition {
@@ -269,6 +246,39 @@ mod tests {
             usage: Usage::default(),
             hops: vec![],
             hops_sagas: 0,
+        }
+    }
+
+    /// A report of runs that have but a load, a throughput and a latency.
+    pub(crate) fn report(runs: &[(Pace, f64, f64)]) -> Report {
+        Report {
+            began_at: "2026-01-01T00:00:00Z".into(),
+            settings: Settings {
+                revision: Some("2fe0826b81c0".into()),
+                seconds: 1,
+                warm_up_seconds: 1,
+                broker_warm_up_seconds: Some(30),
+                repeat: 1,
+                mix: "80,10,10".into(),
+                items: 1,
+                ids: "Random".to_owned(),
+                instances: 1,
+                partitions: Some(4),
+                delivery: Some("exactly-once".into()),
+                preload: Some(0),
+                cores: 2,
+                optimized: true,
+            },
+            runs: runs
+                .iter()
+                .map(|(pace, throughput, p50_ms)| {
+                    Run::of("a", *pace, &[repetition(*throughput, *p50_ms)])
+                })
+                .collect(),
+            ratios: vec![],
+            rest: vec![],
+            floor: None,
+            violations: vec![],
         }
     }
 
@@ -291,31 +301,39 @@ mod tests {
         );
         assert_eq!(run.sagas_per_second_range, (50.0, 200.0));
         let ratio = Ratio::of(run.load(), ("b", &fast), ("a", &slow));
-        assert!((ratio.throughput - 2.0).abs() < 1e-9, "{ratio:?}");
-        assert!((ratio.p50_difference_ms + 4.0).abs() < 1e-9, "{ratio:?}");
+        assert_eq!((ratio.of.as_str(), ratio.to.as_str()), ("b", "a"));
+        // 2, 2.1 and 1.95: the machine drifted fourfold, the ratio did not.
+        let (low, high) = ratio.throughput_range;
+        for (is, should) in [
+            (ratio.throughput, 2.0),
+            (low, 1.95),
+            (high, 2.1),
+            (ratio.p50_difference_ms, -4.0),
+        ] {
+            assert!((is - should).abs() < 1e-9, "{should}: {ratio:?}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_needs_both_neighbours() {
+        let one = [repetition(10.0, 1.0), repetition(30.0, 1.0)];
+        let other = [repetition(10.0, 1.0)];
+        let ratio = Ratio::of("1/s".into(), ("a", &one), ("b", &other));
+        assert!((ratio.throughput - 1.0).abs() < 1e-9, "{ratio:?}");
+        // Of an even number the lower of the two in the middle.
+        let two = [repetition(10.0, 1.0), repetition(10.0, 1.0)];
+        let ratio = Ratio::of("1/s".into(), ("a", &one), ("b", &two));
+        assert!((ratio.throughput - 1.0).abs() < 1e-9, "{ratio:?}");
+        let ratio = Ratio::of("1/s".into(), ("a", &[]), ("b", &[]));
+        assert_eq!(
+            (ratio.throughput, ratio.throughput_range),
+            (0.0, (0.0, 0.0))
+        );
     }
 
     #[test]
     fn a_report_survives_its_file() {
-        let report = Report {
-            began_at: "2026-01-01T00:00:00Z".into(),
-            settings: Settings {
-                seconds: 1,
-                warm_up_seconds: 1,
-                repeat: 1,
-                mix: "80,10,10".into(),
-                items: 1,
-                ids: "Random".to_owned(),
-                instances: 1,
-                cores: 2,
-                optimized: true,
-            },
-            runs: vec![Run::of("a", Pace::Rate(50), &[repetition(50.0, 9.5)])],
-            ratios: vec![],
-            rest: vec![],
-            floor: None,
-            violations: vec![],
-        };
+        let report = report(&[(Pace::Rate(50), 50.0, 9.5)]);
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }

@@ -6,6 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::ValueEnum;
+use contracts::topology::topology;
 use jiff::Timestamp;
 use rand::RngExt;
 use stack::{Progress, Stack};
@@ -13,16 +15,18 @@ use tokio::sync::mpsc;
 
 use crate::carts::Carts;
 use crate::cli::{FloorOptions, Options};
-use crate::driver::{Pace, Sample};
+use crate::driver::Sample;
 use crate::floor;
 use crate::hops::{self, Hop};
 use crate::memory::Moment;
+use crate::pace::Pace;
 use crate::page;
 use crate::pair;
 use crate::preload;
 use crate::processes::Looker;
 use crate::report::{Ratio, Repetition, Report, Run, Settings};
 use crate::rest;
+use crate::revision;
 use crate::side::{Side, Variant};
 use crate::table;
 use crate::usage::{Reading, Usage};
@@ -75,7 +79,7 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
     let since = (options.preload > 0).then(Timestamp::now);
     let mut report = Report {
         began_at,
-        settings: settings(options),
+        settings: settings(options).await,
         runs: Vec::new(),
         ratios: Vec::new(),
         rest: Vec::new(),
@@ -184,11 +188,14 @@ async fn variants(options: &Options, progress: &Progress) -> anyhow::Result<Vec<
     Ok(variants)
 }
 
-fn settings(options: &Options) -> Settings {
+async fn settings(options: &Options) -> Settings {
     let refused = options.mix.out_of_stock + options.mix.declined;
+    let declared = topology().iter().map(|topic| topic.partitions).max();
     Settings {
+        revision: revision::here().await,
         seconds: options.seconds,
         warm_up_seconds: options.warm_up,
+        broker_warm_up_seconds: Some(options.broker_warm_up),
         repeat: options.repeat,
         mix: format!(
             "{},{},{}",
@@ -199,6 +206,12 @@ fn settings(options: &Options) -> Settings {
         items: options.items,
         ids: format!("{:?}", options.ids),
         instances: options.instances,
+        partitions: options.partitions.or(declared),
+        delivery: options
+            .delivery
+            .to_possible_value()
+            .map(|value| value.get_name().to_owned()),
+        preload: Some(options.preload),
         cores: thread::available_parallelism().map_or(0, usize::from),
         optimized: !cfg!(debug_assertions),
     }

@@ -11,8 +11,15 @@ use crate::checkout_args::CheckoutCommand;
 use crate::dlq_args::DlqCommand;
 use crate::explain_args::ExplainArgs;
 use crate::flow_args::FlowCommand;
+use crate::retained_args::RetainedArgs;
 use crate::sagas_args::SagasCommand;
 use crate::upgrade_args::UpgradeCommand;
+
+/// What the end of every command says to scripts.
+pub(crate) const EXIT_STATUS: &str = "Exit status:
+  0  done, and all is as it should be
+  1  done, but something is not as it should be, or a part could not be done
+  2  could not be done, or the command line is wrong";
 
 /// Operates the checkout: explains carts, prepares Kafka and the schema registry,
 /// seeds stock and audits.
@@ -22,10 +29,7 @@ use crate::upgrade_args::UpgradeCommand;
 #[derive(Parser, Debug)]
 #[command(
     version,
-    after_help = "Exit status:
-  0  done, and all is as it should be
-  1  done, but something is not as it should be, or a part could not be done
-  2  could not be done, or the command line is wrong
+    after_help = format!("{EXIT_STATUS}
 
 Examples:
   checkoutctl explain 6f2d7c1e-58a4-4c7d-9b0e-3f1a2b4c5d6e
@@ -36,7 +40,7 @@ Examples:
   checkoutctl stock set TEA-1=40 CUP-2=12
   checkoutctl audit --json
 
-Addresses can also be given by the environment, as --help of each command shows."
+Addresses can also be given by the environment, as --help of each command shows.")
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -216,17 +220,14 @@ pub(crate) enum SchemasCommand {
   checkoutctl schemas check --schema-registry-url http://localhost:8081
   checkoutctl schemas check --retained --json")]
     Check {
-        #[command(flatten)]
-        registry: RegistryArgs,
-        #[command(flatten)]
-        kafka: KafkaArgs,
-        /// Instead: read every record that is still on the topics, and tell which ones
-        /// this version's schemas do not understand. Exit status 1 if there is one.
-        #[arg(long)]
-        retained: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        // Before the others: an argument goes under the heading of what precedes it.
+        #[command(flatten)]
+        retained: RetainedArgs,
+        #[command(flatten)]
+        registry: RegistryArgs,
     },
 }
 
@@ -401,5 +402,22 @@ mod tests {
         }
         let bad = "checkoutctl --topic-prefix e/u schemas check".split(' ');
         assert!(Args::try_parse_from(bad).is_err());
+    }
+
+    #[test]
+    fn where_kafka_is_matters_only_to_retained_records() {
+        let parse = |line: &str| Args::try_parse_from(line.split(' '));
+        let check = "checkoutctl schemas check";
+        for flag in ["--timeout-seconds 5", "--kafka-bootstrap-servers k:9092"] {
+            parse(&format!("{check} --retained {flag}")).unwrap();
+            let error = parse(&format!("{check} {flag}")).unwrap_err().to_string();
+            assert!(error.contains("is for --retained"), "{error}");
+        }
+        let property = format!("{check} --kafka-property a=b");
+        let error = parse(&property).unwrap_err().to_string();
+        assert!(error.contains("--kafka-property is"), "{error}");
+        let help = parse(&format!("{check} --help")).unwrap_err().to_string();
+        assert!(help.contains("With --retained:"), "{help}");
+        assert!(!help.contains("\nKafka:"), "{help}");
     }
 }

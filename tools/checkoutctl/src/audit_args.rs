@@ -1,18 +1,15 @@
 //! `checkoutctl audit`: its flags, and how it is done.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use audit::Options;
 use contracts::TopicNames;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use crate::target::TargetArgs;
-
-/// What takes no longer than this needs no word about it; and between two words.
-const TELL_AFTER: Duration = Duration::from_secs(1);
+use crate::telling::Telling;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct AuditArgs {
@@ -111,42 +108,6 @@ pub(crate) async fn audit(args: &AuditArgs, names: TopicNames) -> ExitCode {
     match report.violations.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(crate::FOUND),
-    }
-}
-
-/// Says on standard error what is being read: one line that changes on a
-/// terminal, else a line now and then.
-pub(crate) struct Telling {
-    last: Mutex<Instant>,
-    is_terminal: bool,
-}
-
-impl Telling {
-    pub(crate) fn new() -> Self {
-        Self {
-            last: Mutex::new(Instant::now()),
-            is_terminal: std::io::stderr().is_terminal(),
-        }
-    }
-
-    pub(crate) fn tell(&self, text: &str) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() < TELL_AFTER {
-            return;
-        }
-        *last = Instant::now();
-        match self.is_terminal {
-            true => eprint!("\r\x1b[2K{text}"),
-            false => eprintln!("{text}"),
-        }
-        // Nothing is lost where nobody reads it.
-        let _ = std::io::stderr().flush();
-    }
-
-    pub(crate) fn clear(&self) {
-        if self.is_terminal {
-            eprint!("\r\x1b[2K");
-        }
     }
 }
 

@@ -11,8 +11,8 @@ use contracts::TopicNames;
 use operations::submit::{self, Submitted};
 
 use crate::args::{KafkaArgs, RegistryArgs};
-use crate::audit_args::Telling;
 use crate::print;
+use crate::telling::Telling;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum CheckoutCommand {

@@ -9,10 +9,11 @@ use contracts::{ErrorCode, Topic, TopicNames};
 use jiff::Timestamp;
 use operations::letters::{self, Filter, LetterId, Letters, Redriven};
 
-use crate::audit_args::{Telling, since};
+use crate::audit_args::since;
 use crate::print;
 use crate::sagas_args::words;
 use crate::target::TargetArgs;
+use crate::telling::Telling;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum DlqCommand {
@@ -32,10 +33,12 @@ pub(crate) enum DlqCommand {
     Redrive(Box<RedriveArgs>),
     /// Count letters as handled, without publishing them.
     ///
-    /// They stay in their topic until its retention is over, and `--handled` lists
-    /// them.
-    #[command(after_help = "Example:
-  checkoutctl dlq discard --code NOT_FRAMED --since 2h --dry-run")]
+    /// They stay in their topic until its retention is over, and `list --handled` has
+    /// them. Who discarded them, and why, is kept in the metadata of the group's
+    /// committed offsets, as far as there is room, and told by `show`.
+    #[command(after_help = "Examples:
+  checkoutctl dlq discard --code NOT_FRAMED --since 2h --reason 'a test of the shop' --dry-run
+  checkoutctl dlq discard shopping.checkouts.dlq:2:17 --reason 'ticket 4711'")]
     Discard(Box<DiscardArgs>),
 }
 
@@ -173,6 +176,14 @@ pub(crate) struct RedriveArgs {
 pub(crate) struct DiscardArgs {
     #[command(flatten)]
     choice: ChoiceArgs,
+
+    /// Why; kept with the mark that it was handled.
+    #[arg(long, value_name = "TEXT", value_parser = words)]
+    reason: String,
+
+    /// Who asks; kept with the mark that it was handled.
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = words)]
+    operator: String,
 }
 
 /// A topic that has dead letters, by its name without prefix.
@@ -330,9 +341,14 @@ async fn discard(args: &DiscardArgs, names: TopicNames) -> anyhow::Result<ExitCo
     let choice = &args.choice;
     let target = choice.common.target(names);
     let letters = choice.chosen(&target).await?;
-    if !choice.dry_run {
-        letters::discard(&target, &letters).await?;
-    }
+    letters::discard(
+        &target,
+        &letters,
+        &args.operator,
+        &args.reason,
+        choice.dry_run,
+    )
+    .await?;
     match choice.common.json {
         true => print::json(&serde_json::json!({
             "dryRun": choice.dry_run,

@@ -9,6 +9,7 @@ use operations::explain::Limits;
 
 use crate::print;
 use crate::target::TargetArgs;
+use crate::telling::during;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct ExplainArgs {
@@ -63,7 +64,8 @@ pub(crate) async fn explain(args: &ExplainArgs, names: TopicNames) -> anyhow::Re
         transitions: args.transitions,
     };
     let target = args.target.target(names, args.timeout_seconds);
-    let explanation = operations::explain(&target, args.cart, limits).await?;
+    let explanation = operations::explain(&target, args.cart, limits);
+    let explanation = during("reading databases and topics", explanation).await?;
     match args.json {
         true => print::json(&explanation)?,
         false => print::text(&explanation.text()),

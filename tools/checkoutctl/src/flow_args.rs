@@ -1,12 +1,13 @@
 //! `checkoutctl flow`: the steps of the saga, and the review of a change of them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use contracts::{RecordType, topology::topology};
 use flow::{Step, StepDefinition};
 use serde::Serialize;
 
+use crate::flow_pages::Pages;
 use crate::print;
 
 #[derive(clap::Subcommand, Debug)]
@@ -22,12 +23,13 @@ pub(crate) enum FlowCommand {
     /// Review the flow: every step has all that a step needs.
     ///
     /// Owner, command and answers on topics that topics.yaml has, retry, compensation,
-    /// what the customer sees, and with --docs its place in the generated pages. Exit
-    /// status 1: something is missing.
+    /// what the customer sees, and with --docs its place in the generated pages: records,
+    /// channels, services and flow of the catalog, and that flow.md and asyncapi.yaml are
+    /// not older than this version. Exit status 1: something is missing.
     #[command(after_help = "Example:
   checkoutctl flow check --docs docs")]
     Check {
-        /// The folder of the generated pages: flow.md, and the catalog.
+        /// The folder of the generated pages: flow.md, asyncapi.yaml, and the catalog.
         #[arg(long, value_name = "FOLDER")]
         docs: Option<PathBuf>,
         /// Print JSON.
@@ -110,10 +112,11 @@ pub(crate) fn run(command: &FlowCommand) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         FlowCommand::Check { docs, json } => {
+            let pages = docs.as_deref().map(Pages::read);
             let problems: Vec<String> = Step::ALL
                 .iter()
-                .flat_map(|step| review(step.definition(), docs.as_deref()))
-                .chain(docs.as_deref().and_then(stale_page))
+                .flat_map(|step| review(step.definition(), pages.as_ref()))
+                .chain(pages.iter().flat_map(Pages::stale))
                 .collect();
             match json {
                 true => print::json(&serde_json::json!({
@@ -136,7 +139,7 @@ pub(crate) fn run(command: &FlowCommand) -> anyhow::Result<ExitCode> {
 
 /// What a step lacks. Most of it does not compile without; this is about what the
 /// compiler cannot see.
-fn review(definition: &StepDefinition, docs: Option<&Path>) -> Vec<String> {
+fn review(definition: &StepDefinition, pages: Option<&Pages<'_>>) -> Vec<String> {
     let step = definition.step;
     let mut problems = Vec::new();
     let mut need = |holds: bool, what: String| {
@@ -206,60 +209,29 @@ fn review(definition: &StepDefinition, docs: Option<&Path>) -> Vec<String> {
         !same,
         "another step has its customer-visible status".to_owned(),
     );
-    if let Some(docs) = docs {
-        for record in distinct {
-            let found = page_of(&docs.join("catalog"), record.name(), 8);
-            need(found, format!("the catalog has no page of {record}"));
+    if let Some(pages) = pages {
+        for problem in pages.of_step(definition, &distinct) {
+            need(false, problem);
         }
     }
     problems
 }
 
-/// Whether there is a folder of this name below, with a page in it.
-fn page_of(folder: &Path, name: &str, depth: usize) -> bool {
-    let Some(deeper) = depth.checked_sub(1) else {
-        return false;
-    };
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return false;
-    };
-    entries.flatten().any(|entry| {
-        let path = entry.path();
-        path.is_dir()
-            && ((entry.file_name() == name && path.join("index.mdx").is_file())
-                || page_of(&path, name, deeper))
-    })
-}
-
-fn stale_page(docs: &Path) -> Option<String> {
-    let path = docs.join("flow.md");
-    let generated = flow::docs::flow_page().ok()?;
-    match std::fs::read_to_string(&path) {
-        Ok(page) if page == generated => None,
-        Ok(_) => Some(format!(
-            "{} is not what this version generates: run `cargo xtask generate`",
-            path.display()
-        )),
-        Err(error) => Some(format!("{} cannot be read: {error}", path.display())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    fn docs() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
-    }
+    use super::*;
 
     #[test]
     fn every_step_is_whole_and_has_its_pages() {
-        let docs = docs();
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let pages = Pages::read(&docs);
         for step in Step::ALL {
-            let problems = review(step.definition(), Some(&docs));
+            let problems = review(step.definition(), Some(&pages));
             assert_eq!(problems, Vec::<String>::new());
         }
-        assert_eq!(stale_page(&docs), None);
+        assert_eq!(pages.stale(), Vec::<String>::new());
     }
 
     #[test]
@@ -269,7 +241,8 @@ mod tests {
         broken.retry.tries = 0;
         broken.status.doing.code = "AUTHORIZING_PAYMENT";
         broken.compensation.acknowledged_by = broken.success.record;
-        let problems = review(&broken, Some(Path::new("/nowhere"))).join("\n");
+        let pages = Pages::read(Path::new("/nowhere"));
+        let problems = review(&broken, Some(&pages)).join("\n");
         for problem in [
             "not a contract of its owner, payments",
             "never sent",
@@ -279,6 +252,5 @@ mod tests {
         ] {
             assert!(problems.contains(problem), "{problem}: {problems}");
         }
-        assert!(stale_page(Path::new("/nowhere")).is_some());
     }
 }

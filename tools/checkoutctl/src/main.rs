@@ -1,5 +1,6 @@
-//! `checkoutctl`: prepares Kafka and the schema registry for the checkout, and
-//! audits it.
+//! `checkoutctl`: the command line of operators and scripts. A module for each group of
+//! commands has its flags; what it does is in this crate's library (topics, schemas,
+//! stock), in `operations` and in `audit`.
 #![allow(
     clippy::print_stdout,
     reason = "results of a command go to standard output"
@@ -9,14 +10,20 @@ mod args;
 mod audit_args;
 mod checkout_args;
 mod dlq_args;
+#[cfg(test)]
+mod documents;
 mod explain_args;
 mod flow_args;
+mod flow_pages;
+mod manual;
 mod print;
+mod retained_args;
 mod sagas_args;
 mod target;
+mod telling;
 mod upgrade_args;
 
-use std::{io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::IsTerminal, process::ExitCode};
 
 use anyhow::Context;
 use checkoutctl::{schemas, stock, topics};
@@ -25,10 +32,8 @@ use contracts::{Codec, TopicNames};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use self::args::{
-    Args, Command, KafkaArgs, RegistryArgs, SchemasCommand, StockCommand, TopicsCommand,
-};
-use self::audit_args::Telling;
+use self::args::{Args, Command, SchemasCommand, StockCommand, TopicsCommand};
+use self::telling::during;
 
 /// Exit status of a command that did its work and found something that is not as
 /// it should be, or could do only a part.
@@ -81,15 +86,13 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { folder: None } => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Args::command()).render(&mut page)?;
-            print::text(&String::from_utf8_lossy(&page));
+            print::text(&manual::page()?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Man {
             folder: Some(folder),
         } => {
-            clap_mangen::generate_to(Args::command(), &folder)
+            manual::write(&folder)
                 .with_context(|| format!("cannot write manual pages to {}", folder.display()))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -101,8 +104,11 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             json,
             stock,
         }) => {
-            let codec = Codec::connect(&registry.config(), names, stock::WRITES).await?;
-            stock::set(&kafka.cluster(), &codec, &stock).await?;
+            let set = async {
+                let codec = Codec::connect(&registry.config(), names, stock::WRITES).await?;
+                stock::set(&kafka.cluster(), &codec, &stock).await
+            };
+            during("publishing", set).await?;
             match json {
                 true => print::json(&json!({ "delivered": stock.len() }))?,
                 false => println!("{} products: SetStock delivered", stock.len()),
@@ -120,7 +126,9 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             fail_on_drift,
             json,
         } => {
-            let report = topics::apply(&kafka.cluster(), &names, &options.options()).await?;
+            let (cluster, options) = (kafka.cluster(), options.options());
+            let report = topics::apply(&cluster, &names, &options);
+            let report = during("creating topics", report).await?;
             if json {
                 print::json(&report)?;
                 return Ok(failure_if(fail_on_drift && !report.drift.is_empty()));
@@ -145,7 +153,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             Ok(failure_if(fail_on_drift && !report.drift.is_empty()))
         }
         TopicsCommand::Plan(args) => {
-            let plan = topics::plan(&args.kafka.cluster(), &names, &args.options.options()).await?;
+            let plan = args.plan(&names).await?;
             match args.json {
                 true => print::json(&plan)?,
                 false => {
@@ -167,7 +175,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             ))
         }
         TopicsCommand::Drift(args) => {
-            let plan = topics::plan(&args.kafka.cluster(), &names, &args.options.options()).await?;
+            let plan = args.plan(&names).await?;
             match args.json {
                 true => print::json(&plan)?,
                 false => {
@@ -189,10 +197,21 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
     }
 }
 
+impl args::TopicsPlanArgs {
+    async fn plan(&self, names: &TopicNames) -> anyhow::Result<topics::Plan> {
+        let (cluster, options) = (self.kafka.cluster(), self.options.options());
+        during("asking Kafka", topics::plan(&cluster, names, &options)).await
+    }
+}
+
+/// What a person reads while the registry is asked.
+const ASKING_REGISTRY: &str = "asking the schema registry";
+
 async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<ExitCode> {
     match command {
         SchemasCommand::Apply { registry, json } => {
-            let report = schemas::apply(&registry.config(), &names).await?;
+            let report =
+                during(ASKING_REGISTRY, schemas::apply(&registry.config(), &names)).await?;
             if json {
                 print::json(&report)?;
                 return Ok(ExitCode::SUCCESS);
@@ -209,7 +228,8 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
             Ok(ExitCode::SUCCESS)
         }
         SchemasCommand::Plan { registry, json } => {
-            let changes = schemas::plan(&registry.config(), &names).await?;
+            let changes =
+                during(ASKING_REGISTRY, schemas::plan(&registry.config(), &names)).await?;
             if json {
                 print::json(&changes)?;
                 return Ok(failure_if(!changes.is_empty()));
@@ -222,12 +242,14 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
         }
         SchemasCommand::Check {
             registry,
-            kafka,
-            retained: true,
+            retained,
             json,
-        } => retained(&registry, &kafka, json, names).await,
-        SchemasCommand::Check { registry, json, .. } => {
-            let problems = schemas::check(&registry.config(), &names).await?;
+        } => {
+            if retained.is_wanted() {
+                return retained.check(&registry, json, names).await;
+            }
+            let problems =
+                during(ASKING_REGISTRY, schemas::check(&registry.config(), &names)).await?;
             if json {
                 let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 print::json(&json!({ "problems": problems }))?;
@@ -247,51 +269,6 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
             Ok(failure_if(!problems.is_empty()))
         }
     }
-}
-
-/// Reads every record that is still on the topics.
-async fn retained(
-    registry: &RegistryArgs,
-    kafka: &KafkaArgs,
-    json: bool,
-    names: TopicNames,
-) -> anyhow::Result<ExitCode> {
-    let cluster = kafka.cluster();
-    let target = audit::Target {
-        kafka: audit::Kafka {
-            bootstrap_servers: cluster.bootstrap_servers,
-            properties: cluster.properties,
-            timeout: Duration::from_secs(60),
-        },
-        registry: registry.config(),
-        topics: names,
-        orchestrator: None,
-        inventory: None,
-        payment: None,
-        order: None,
-        others: Default::default(),
-    };
-    let telling = Arc::new(Telling::new());
-    let told = Arc::clone(&telling);
-    let read = operations::retained::check(&target, move |text| told.tell(text)).await;
-    telling.clear();
-    let topics = read?;
-    let not_understood: u64 = topics.iter().map(|topic| topic.not_understood).sum();
-    if json {
-        print::json(&json!({ "topics": topics, "notUnderstood": not_understood }))?;
-        return Ok(failure_if(not_understood > 0));
-    }
-    for topic in &topics {
-        let poison: u64 = topic.poison.values().sum();
-        println!(
-            "{}: {} records, {} not understood, {poison} poison with any version",
-            topic.topic, topic.records, topic.not_understood
-        );
-        for example in &topic.examples {
-            println!("  {example}");
-        }
-    }
-    Ok(failure_if(not_understood > 0))
 }
 
 fn failure_if(failed: bool) -> ExitCode {

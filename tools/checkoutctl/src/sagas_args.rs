@@ -14,9 +14,9 @@ use operations::operate::{self, Operated, Wish};
 use operations::sagas::{self, Filter, Listed};
 use tokio::time::{Instant, sleep};
 
-use crate::audit_args::Telling;
 use crate::print;
 use crate::target::TargetArgs;
+use crate::telling::{Telling, during};
 
 /// The longest reason, operator or evidence, in characters: as much as the history
 /// keeps of them together.
@@ -286,7 +286,8 @@ impl ListArgs {
             ..self.filter.filter()
         };
         let timeout = self.common.timeout();
-        Ok(sagas::list(target, &filter, self.after, self.limit, timeout).await?)
+        let page = sagas::list(target, &filter, self.after, self.limit, timeout);
+        Ok(during("reading sagas", page).await?)
     }
 }
 
@@ -364,13 +365,15 @@ impl OperateArgs {
                 self.carts.len(),
                 self.at_most
             );
-            return Ok(operate::of_carts(target, &self.carts, timeout).await?);
+            let sagas = operate::of_carts(target, &self.carts, timeout);
+            return Ok(during("reading sagas", sagas).await?);
         }
         let filter = self.filter.filter();
         if filter.is_empty() {
             bail!("name carts, or give a filter such as --state stuck");
         }
-        let page = sagas::list(target, &filter, None, self.at_most, timeout).await?;
+        let page = sagas::list(target, &filter, None, self.at_most, timeout);
+        let page = during("reading sagas", page).await?;
         ensure!(
             page.after.is_none(),
             "more than {} sagas are like that: give a narrower filter, or raise --at-most",

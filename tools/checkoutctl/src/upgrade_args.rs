@@ -6,9 +6,9 @@ use std::time::Duration;
 use contracts::TopicNames;
 use operations::preflight;
 
-use crate::audit_args::Telling;
 use crate::print;
 use crate::target::TargetArgs;
+use crate::telling::Telling;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum UpgradeCommand {

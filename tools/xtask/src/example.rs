@@ -28,7 +28,7 @@ pub(crate) fn run(root: &Path, name: &str) -> anyhow::Result<()> {
     let overlay = Overlay::read(root, name)?;
     let items = guide::read(root)?;
     let place = Place::new(root, name);
-    let mut tree = Tree::read(root)?;
+    let mut tree = Tree::read(root, name)?;
     tree.rename_versions(name)?;
     for item in &items {
         match item {
@@ -44,11 +44,14 @@ pub(crate) fn run(root: &Path, name: &str) -> anyhow::Result<()> {
     for arguments in [
         "clippy --workspace --all-targets -- -D warnings",
         "run --quiet --bin xtask -- generate",
-        // What does not compile is tried in the workspace itself.
-        "test --quiet -p contracts -p flow -p orchestrator -p loyalty --lib --bins --test it \
-         --test model -- --skip a_step_that_lacks",
-        "build --quiet --workspace --bins --test loyalty",
+        // What does not compile is tried in the workspace itself; so is the example.
+        "test --quiet -p contracts -p flow -p orchestrator -p loyalty -p audit -p operations \
+         -p stack -p checkoutctl -p xtask --lib --bins --test it --test model \
+         -- --skip a_step_that_lacks --skip example::",
+        "build --quiet --workspace --bins --test loyalty --test it",
         "test --quiet --workspace --test loyalty",
+        // Of the tests that are there already, those that look at all steps.
+        "test --quiet --workspace --test it -- checkout:: compose:: ctl:: errors:: observability::",
     ] {
         println!("cargo {arguments}");
         let mut cargo = place.cargo();
@@ -173,7 +176,7 @@ mod tests {
     #[test]
     fn the_edits_of_the_example_apply_to_the_files_as_they_are() {
         let overlay = Overlay::read(&root(), EXAMPLE).unwrap();
-        let mut tree = Tree::read(&root()).unwrap();
+        let mut tree = Tree::read(&root(), EXAMPLE).unwrap();
         for path in overlay.edited() {
             tree.edit(path, overlay.edit(path).unwrap()).unwrap();
         }

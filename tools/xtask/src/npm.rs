@@ -49,18 +49,14 @@ fn build(root: &Path) -> anyhow::Result<()> {
         .args(["--no-install", "eventcatalog", "build"]))
 }
 
-/// Installs the packages of `npm/<name>` below target/, and gives the folder. Where a lock
-/// file is there, just what it names.
+/// Installs the packages of `npm/<name>` below target/, just those that its lock file
+/// names, and gives the folder.
 fn install(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let source = root.join("tools/xtask/npm").join(name);
     let folder = root.join("target/npm").join(name);
     copy(&source, &folder)?;
-    let how: &[_] = if source.join("package-lock.json").exists() {
-        &["ci"]
-    } else {
-        &["install", "--no-package-lock"]
-    };
-    run(Command::new("npm").current_dir(&folder).args(how).args([
+    run(Command::new("npm").current_dir(&folder).args([
+        "ci",
         "--no-audit",
         "--no-fund",
         "--ignore-scripts",
@@ -95,4 +91,27 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_is_locked_by_its_content_wherever_it_comes_from() {
+        let npm = crate::root().join("tools/xtask/npm");
+        let mut folders = 0;
+        for entry in fs::read_dir(npm).unwrap() {
+            let path = entry.unwrap().path().join("package-lock.json");
+            let lock = fs::read_to_string(&path).unwrap();
+            let lock: serde_json::Value = serde_json::from_str(&lock).unwrap();
+            for (name, package) in lock["packages"].as_object().unwrap() {
+                let own = name.is_empty() || package["inBundle"] == true;
+                assert!(own || package["integrity"].is_string(), "{name}");
+                assert!(package.get("resolved").is_none(), "{name} names a host");
+            }
+            folders += 1;
+        }
+        assert_eq!(folders, 2);
+    }
 }

@@ -17,6 +17,7 @@ async fn bury(system: &System, dlq: &str, key: &str, value: &[u8], code: &str) {
             "bootstrap.servers",
             &system.installation().bootstrap_servers,
         )
+        .set("message.max.bytes", "8388608")
         .create()
         .expect("a producer");
     let headers = OwnedHeaders::new().insert(Header {
@@ -95,7 +96,12 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     assert!(ran.errors.contains("no letter at"), "{}", ran.errors);
 
     // The garbage is discarded, and what is left stays open.
+    let why = ["--reason", "the test", "--operator", "night shift"];
     let discard = ["dlq", "discard", "--code", "NOT_FRAMED", "--json"];
+    let ran = run(&system, &[&discard[..], &why[2..]].concat()).await;
+    assert_eq!(ran.status, Some(2), "nobody says why: {}", ran.out);
+    assert!(ran.errors.contains("--reason"), "{}", ran.errors);
+    let discard = [&discard[..], &why].concat();
     let dry = run(&system, &[&discard[..], &["--dry-run"]].concat()).await;
     assert_eq!(dry.json(0)["letters"].as_array().map(Vec::len), Some(3));
     assert_eq!(of_code("NOT_FRAMED").await.len(), 3, "it was a dry run");
@@ -104,9 +110,11 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     assert_eq!(left, ["UNKNOWN_SCHEMA_ID", "WRONG_RECORD_FOR_TOPIC"]);
     let all = list(&["--handled"], 1).await;
     assert_eq!(texts(&all["letters"], "code").len(), 5, "{all:#}");
+    let ran = run(&system, &["dlq", "show", &garbage[0]]).await;
+    assert!(ran.out.contains("discarded by night shift"), "{}", ran.out);
+    assert!(ran.out.contains(": the test"), "{}", ran.out);
 
     // Redriven: a dry run says that it will come back, and so it does, unchanged.
-    let why = ["--reason", "the test", "--operator", "night shift"];
     let redrive = [&["dlq", "redrive", &wrong[0], "--json"], &why[..]].concat();
     let dry = run(&system, &[&redrive[..], &["--dry-run"]].concat())
         .await
@@ -138,11 +146,46 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     assert_eq!(shown["letters"][0]["warning"], Value::Null, "{shown:#}");
     assert!(matches!(system.outcome(&cart).await, Outcome::Created(_)));
 
-    let ran = run(
-        &system,
-        &["dlq", "redrive", "--reason", "x", "--operator", "y"],
-    )
-    .await;
+    let ran = run(&system, &[&["dlq", "redrive"], &why[..]].concat()).await;
     assert_eq!(ran.status, Some(2));
     assert!(ran.errors.contains("--all"), "{}", ran.errors);
+}
+
+/// The error of a letter, where it has one.
+fn failed(one: &Value) -> Option<&str> {
+    one["error"].as_str()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_cannot_be_redriven_are_told_and_stay_open() {
+    let system = System::start("ctl_dlq_failed", Options::default()).await;
+    let sku = product();
+    system.set_stock(&sku, 5).await;
+    let good = cart(&sku, 1, 700);
+    let value = system.encode(&Message::from(good.clone()));
+    let dead = system.names.dlq(Topic::ShoppingCheckouts);
+    // Dead-letter topics take larger records than the topics that they are of.
+    let large = vec![7; 2_500_000];
+    bury(&system, dead, "k", &large, "RECORD_TOO_LARGE").await;
+    let key = good.cart_id.to_string();
+    bury(&system, dead, &key, &value, "UNKNOWN_SCHEMA_ID").await;
+
+    let redrive = ["dlq", "redrive", "--all", "--json"];
+    let why = ["--reason", "the test", "--operator", "night shift"];
+    let shown = run(&system, &[&redrive[..], &why].concat()).await.json(1);
+    assert_eq!(shown["failed"], 1, "{shown:#}");
+    let letters = shown["letters"].as_array().expect("a list");
+    assert_eq!(letters.len(), 2, "{shown:#}");
+    let bad: Vec<_> = letters.iter().filter(|one| failed(one).is_some()).collect();
+    let error = failed(bad[0]).expect("an error");
+    assert!(error.to_lowercase().contains("size"), "{error}");
+    assert_eq!(bad[0]["place"], Value::Null, "{shown:#}");
+    // The other one was handled, and the failed one is open.
+    assert!(matches!(system.outcome(&good).await, Outcome::Created(_)));
+    let left = run(&system, &["dlq", "list", "--json"]).await.json(1);
+    assert_eq!(texts(&left["letters"], "code"), ["RECORD_TOO_LARGE"]);
+    assert_eq!(left["letters"][0]["letter"], bad[0]["letter"]);
+    let ran = run(&system, &[&redrive[..3], &why].concat()).await;
+    assert_eq!(ran.status, Some(1), "{}", ran.errors);
+    assert!(ran.out.contains("1 letters, 1 failed"), "{}", ran.out);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use contracts::messages::{CartCheckedOut, SagaState};
 use integration_tests::carts::cart;
-use integration_tests::{IMPATIENT, Options, Outcome, System, product};
+use integration_tests::{IMPATIENT, Options, Outcome, System, all_but, product};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use super::{run, texts};
 
 fn payment_is_away() -> Options {
     Options {
-        services: &["orchestrator", "inventory", "order"],
+        services: all_but("payment"),
         environment: IMPATIENT,
         ..Options::default()
     }

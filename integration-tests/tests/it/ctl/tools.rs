@@ -1,8 +1,9 @@
 //! What is done before and after a deployment: topics, schemas, the flow, upgrades.
 
 use contracts::Topic;
+use flow::Step;
 use integration_tests::carts::cart;
-use integration_tests::{IMPATIENT, Options, System, product};
+use integration_tests::{IMPATIENT, Options, System, all_but, product};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -80,7 +81,7 @@ async fn plans_and_drift_are_told_and_nothing_is_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_is_tried_on_what_is_there() {
     let options = Options {
-        services: &["orchestrator", "inventory", "order"],
+        services: all_but("payment"),
         environment: IMPATIENT,
         ..Options::default()
     };
@@ -137,19 +138,38 @@ async fn an_upgrade_is_tried_on_what_is_there() {
 async fn the_flow_completions_and_manual_are_printed() {
     let system = System::shared().await;
     let steps = run(system, &["flow", "show", "--json"]).await.json(0);
-    assert_eq!(
-        texts(&steps, "step"),
-        ["RESERVE_INVENTORY", "AUTHORIZE_PAYMENT", "CREATE_ORDER"]
-    );
+    let names: Vec<_> = Step::ALL.iter().map(|step| step.name()).collect();
+    assert_eq!(texts(&steps, "step"), names);
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
     let check = run(system, &["flow", "check", "--docs", docs]).await;
     assert_eq!(check.status, Some(0), "{}", check.out);
     let check = run(system, &["flow", "check", "--docs", "/nowhere"]).await;
     assert_eq!(check.status, Some(1), "{}", check.out);
 
-    let script = run(system, &["completions", "bash"]).await;
-    assert!(script.out.contains("_checkoutctl"), "{}", script.errors);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(system, &["completions", shell]).await;
+        assert!(script.out.contains("_checkoutctl"), "{}", script.errors);
+    }
     let page = run(system, &["man"]).await;
     assert!(page.out.contains(".TH checkoutctl"), "{}", page.out);
     assert!(page.out.contains("Exit status"), "{}", page.out);
+    let folder = tempfile::tempdir().expect("a folder");
+    let below = folder.path().join("man1");
+    let ran = run(system, &["man", "--folder", below.to_str().expect("text")]).await;
+    assert_eq!(ran.status, Some(0), "{}", ran.errors);
+    let page = std::fs::read_to_string(below.join("checkoutctl-sagas-retry.1"));
+    let page = page.expect("a page for each command");
+    assert!(page.contains("Exit status"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_is_told_for_how_long() {
+    let system = System::shared().await;
+    let away = ["--kafka-bootstrap-servers", "127.0.0.1:1"];
+    let limit = ["--timeout-seconds", "2"];
+    let ran = run(system, &[&["topics", "plan"], &away[..], &limit].concat()).await;
+    assert_eq!(ran.status, Some(2), "{}", ran.out);
+    let told = ran.errors.find("asking Kafka: 1 s").expect(&ran.errors);
+    let failed = ran.errors.find("checkoutctl: ").expect(&ran.errors);
+    assert!(told < failed, "{}", ran.errors);
 }

@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use marks::Discarded;
 pub use redrive::{Redriven, discard, redrive, rehearse};
 
 use crate::log::Raw;
@@ -125,6 +126,8 @@ pub struct Letter {
     pub trace_id: Option<String>,
     /// Whether it was redriven or discarded.
     pub handled: bool,
+    /// Who discarded it and why, where it was and that is still known.
+    pub discarded: Option<Discarded>,
     /// Key, value and headers as they are.
     #[serde(skip)]
     raw: Parts,
@@ -215,8 +218,8 @@ pub async fn read(
             .map_err(|_| Error::Invalid("the thread that reads Kafka broke down".to_owned()))?;
         let (found, cut) = read?;
         more |= cut;
-        for (raw, handled) in found {
-            letters.push(letter(&codec, &target.topics, topic, raw, handled).await?);
+        for (raw, standing) in found {
+            letters.push(letter(&codec, &target.topics, topic, raw, standing).await?);
         }
         tell(&format!("{} dead letters read", letters.len()));
     }
@@ -245,8 +248,15 @@ struct Reading {
     left: usize,
 }
 
-/// A record with its key, and whether it was handled.
-type Read = ((Raw, Option<Vec<u8>>), bool);
+/// What became of a letter.
+#[derive(Default)]
+struct Standing {
+    handled: bool,
+    discarded: Option<Discarded>,
+}
+
+/// A record with its key, and what became of it.
+type Read = ((Raw, Option<Vec<u8>>), Standing);
 
 impl Reading {
     fn read(&self) -> Result<(Vec<Read>, bool)> {
@@ -313,9 +323,13 @@ impl Reading {
             if last_named(partition).is_some_and(|last| offset > last) {
                 return Ok(ControlFlow::Break(()));
             }
-            let handled = marks
+            let standing = marks
                 .get(&partition)
-                .is_some_and(|marks| marks.is_handled(offset));
+                .map_or_else(Standing::default, |marks| Standing {
+                    handled: marks.is_handled(offset),
+                    discarded: marks.discarded(offset).cloned(),
+                });
+            let handled = standing.handled;
             let raw = Raw::of(record);
             let code = raw.header(&format!("{ERRORS}exception.class.name"));
             let code_fits = self.filter.code.is_none() || self.filter.code == code;
@@ -325,7 +339,7 @@ impl Reading {
                     return Ok(ControlFlow::Break(()));
                 }
                 let key = record.key().map(<[u8]>::to_vec);
-                found.push(((raw, key), handled));
+                found.push(((raw, key), standing));
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -338,7 +352,7 @@ async fn letter(
     names: &TopicNames,
     topic: Topic,
     (raw, key): (Raw, Option<Vec<u8>>),
-    handled: bool,
+    standing: Standing,
 ) -> Result<Letter> {
     let decoded = match codec.decode(topic, raw.payload.as_deref()).await {
         Ok(message) => Ok(message),
@@ -377,7 +391,8 @@ async fn letter(
         content: message.map(contracts::Message::to_json),
         decodes_not: decoded.as_ref().err().cloned(),
         trace_id: trace.map(|trace| Uuid::from_bytes(trace.trace_id).simple().to_string()),
-        handled,
+        handled: standing.handled,
+        discarded: standing.discarded.filter(|_| standing.handled),
         raw: Parts {
             key,
             payload: raw.payload,
@@ -492,6 +507,10 @@ impl Letter {
         line("key", self.key.clone().unwrap_or_default());
         line("trace", self.trace_id.clone().unwrap_or_default());
         line("bytes", self.bytes.to_string());
+        if let Some(Discarded { by, at, reason }) = &self.discarded {
+            let (by, reason) = (clean(by), clean(reason));
+            line("discarded", format!("by {by}, {}: {reason}", clock(*at)));
+        }
         match (&self.content, &self.decodes_not) {
             (Some(content), _) => line("content", clean(&content.to_string())),
             (None, why) => line(

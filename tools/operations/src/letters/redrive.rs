@@ -5,10 +5,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use audit::{Error, Result, Target};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{ERRORS, Letter, LetterId, Letters, marks};
+use super::{Discarded, ERRORS, Letter, LetterId, Letters, marks};
 use crate::publish::{Outgoing, Publisher};
 use crate::show::{BAD, GOOD, WARN, clean, paint, table};
 
@@ -51,7 +52,7 @@ fn plan(target: &Target, letter: &Letter) -> Redriven {
 /// # Errors
 /// When it could not be remembered which letters were handled.
 pub async fn rehearse(target: &Target, letters: &Letters) -> Result<Vec<Redriven>> {
-    mark(target, letters.letters.iter(), true).await?;
+    mark(target, letters.letters.iter(), None, true).await?;
     let planned = letters.letters.iter().map(|letter| plan(target, letter));
     Ok(planned.collect())
 }
@@ -72,7 +73,7 @@ pub async fn redrive(
     tell: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Vec<Redriven>> {
     // Before anything is published: that it can be remembered.
-    mark(target, letters.letters.iter(), true).await?;
+    mark(target, letters.letters.iter(), None, true).await?;
     let publisher = Publisher::new(&target.kafka)?;
     let mut ticks = interval(Duration::from_secs(1) / rate.get());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -93,7 +94,7 @@ pub async fn redrive(
         }
         all.push(done);
         if published.len() >= MARK_EVERY {
-            mark(target, published.drain(..), false).await?;
+            mark(target, published.drain(..), None, false).await?;
         }
         tell(&format!(
             "{} of {} redriven",
@@ -101,18 +102,34 @@ pub async fn redrive(
             letters.letters.len()
         ));
     }
-    mark(target, published.into_iter(), false).await?;
+    mark(target, published.into_iter(), None, false).await?;
     Ok(all)
 }
 
-/// Marks letters as handled without publishing them. They stay in their topic until
-/// its retention is over.
+/// Marks letters as handled without publishing them; `operator` and `reason` are kept
+/// with the marks. The letters stay in their topic until its retention is over. A dry
+/// run only finds out whether it can be remembered.
 ///
 /// # Errors
 /// When it could not be remembered.
-pub async fn discard(target: &Target, letters: &Letters) -> Result<()> {
-    mark(target, letters.letters.iter(), true).await?;
-    mark(target, letters.letters.iter(), false).await
+pub async fn discard(
+    target: &Target,
+    letters: &Letters,
+    operator: &str,
+    reason: &str,
+    dry_run: bool,
+) -> Result<()> {
+    let discarded = Discarded {
+        by: clean(operator),
+        at: Timestamp::now(),
+        reason: clean(reason),
+    };
+    // Of all topics, before anything is marked.
+    mark(target, letters.letters.iter(), Some(&discarded), true).await?;
+    match dry_run {
+        true => Ok(()),
+        false => mark(target, letters.letters.iter(), Some(&discarded), false).await,
+    }
 }
 
 fn outgoing(target: &Target, letter: &Letter, operator: &str, reason: &str) -> Outgoing {
@@ -140,6 +157,7 @@ fn outgoing(target: &Target, letter: &Letter, operator: &str, reason: &str) -> O
 async fn mark(
     target: &Target,
     letters: impl Iterator<Item = &Letter>,
+    discarded: Option<&Discarded>,
     dry_run: bool,
 ) -> Result<()> {
     let mut handled: BTreeMap<String, BTreeMap<i32, Vec<i64>>> = BTreeMap::new();
@@ -148,10 +166,10 @@ async fn mark(
         let of_topic = handled.entry(id.topic.clone()).or_default();
         of_topic.entry(id.partition).or_default().push(id.offset);
     }
-    let target = target.clone();
+    let (target, discarded) = (target.clone(), discarded.cloned());
     tokio::task::spawn_blocking(move || {
         for (topic, handled) in &handled {
-            marks::mark(&target, topic, handled, dry_run)?;
+            marks::mark(&target, topic, handled, discarded.as_ref(), dry_run)?;
         }
         Ok(())
     })

@@ -8,18 +8,21 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 
 /// What is no part of a copy.
-const LEFT_OUT: &[&str] = &[".git", "target", "examples", "node_modules"];
+const LEFT_OUT: &[&str] = &[".git", "target", "node_modules"];
 
 /// Files by their paths from the root of the workspace.
 pub(super) struct Tree(BTreeMap<String, Vec<u8>>);
 
 impl Tree {
-    /// The workspace as it is.
+    /// The workspace as it is, without the example that is to be added.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn read(root: &Path) -> anyhow::Result<Self> {
-        Ok(Self(read_below(root, LEFT_OUT)?))
+    pub(super) fn read(root: &Path, example: &str) -> anyhow::Result<Self> {
+        let mut files = read_below(root, LEFT_OUT)?;
+        let own = format!("examples/{example}/");
+        files.retain(|path, _| !path.starts_with(&own));
+        Ok(Self(files))
     }
 
     /// Gives the packages another version, or cargo would take a copy for the workspace

@@ -1,0 +1,206 @@
+//! Other teams' clients: the listings of README and examples/clients, run as they are, but
+//! for the prefix of the test's topics.
+//!
+//! Their packages are installed once, below target/. Where Python or Node is missing, or
+//! the packages cannot be had, a test says so and ends.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use integration_tests::{Options, PATIENCE, System};
+use serde_json::Value;
+use stack::workspace;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// For packages from a registry that is far away.
+const INSTALL_LIMIT: Duration = Duration::from_secs(300);
+/// What the examples and listings buy.
+const PRODUCT: &str = "mug";
+/// Topics that clients name.
+const TOPICS: [&str; 3] = [
+    "shopping.checkouts",
+    "ordering.orders",
+    "ordering.checkouts",
+];
+
+/// How the clients of one language are installed and run.
+struct Language {
+    name: &'static str,
+    /// How README marks its listing.
+    listing: &'static str,
+    extension: &'static str,
+    /// What its packages are named in.
+    packages: &'static str,
+}
+
+const PYTHON: Language = Language {
+    name: "python",
+    listing: "python",
+    extension: "py",
+    packages: "requirements.txt",
+};
+const JAVASCRIPT: Language = Language {
+    name: "javascript",
+    listing: "js",
+    extension: "mjs",
+    packages: "package.json",
+};
+
+/// What a program printed; `None` where it is not there or fails.
+async fn ran(command: &mut Command) -> Option<String> {
+    let output = timeout(INSTALL_LIMIT, command.kill_on_drop(true).output());
+    let output = output.await.ok()?.ok()?;
+    let ended_well = output.status.success();
+    if !ended_well {
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    ended_well.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+impl Language {
+    fn examples(&self) -> PathBuf {
+        workspace().join("examples/clients").join(self.name)
+    }
+
+    /// The folder that the packages are installed in, now if they are not; `None` where
+    /// that cannot be done.
+    async fn installed(&self) -> Option<PathBuf> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
+        let folder = folder.join(self.name);
+        let wanted = std::fs::read_to_string(self.examples().join(self.packages)).expect("there");
+        // Written last: what was interrupted is done again.
+        let complete = folder.join("complete");
+        if std::fs::read_to_string(&complete).is_ok_and(|found| found == wanted) {
+            return Some(folder);
+        }
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join(self.packages), &wanted).expect("written");
+        match self.name {
+            "python" => {
+                ran(Command::new("python3").args(["-m", "venv"]).arg(&folder)).await?;
+                let install = ["install", "--quiet", "-r", self.packages];
+                let mut pip = Command::new(folder.join("bin/pip"));
+                ran(pip.args(install).current_dir(&folder)).await?;
+            }
+            _ => {
+                let install = ["install", "--no-audit", "--no-fund", "--loglevel=error"];
+                let mut npm = Command::new("npm");
+                ran(npm.args(install).current_dir(&folder)).await?;
+            }
+        }
+        std::fs::write(&complete, &wanted).expect("written");
+        Some(folder)
+    }
+
+    fn program(&self, installed: &Path) -> PathBuf {
+        match self.name {
+            "python" => installed.join("bin/python"),
+            _ => "node".into(),
+        }
+    }
+
+    /// The listing of README.
+    fn of_readme(&self) -> String {
+        let page = std::fs::read_to_string(workspace().join("README.md")).expect("there");
+        let begin = format!("```{}\n", self.listing);
+        let mut listings = page.split(&begin).skip(1);
+        let listing = listings.next().expect("README has a listing");
+        assert!(listings.next().is_none(), "which of them?");
+        listing.split("```").next().expect("its text").to_owned()
+    }
+
+    /// Checks out by each program, and reads the outcomes.
+    async fn check(&self) {
+        let Some(installed) = self.installed().await else {
+            eprintln!(
+                "{} or its packages cannot be had here: not tried",
+                self.name
+            );
+            return;
+        };
+        let system = System::start(&format!("clients_{}", self.name), Options::default()).await;
+        system.set_stock(PRODUCT, 100).await;
+        // The programs in their places beside schemas/, where they look for it.
+        let root = tempfile::tempdir().expect("a folder");
+        let link =
+            |from: PathBuf, to: PathBuf| std::os::unix::fs::symlink(from, to).expect("linked");
+        link(workspace().join("schemas"), root.path().join("schemas"));
+        let folder = root.path().join("examples/clients").join(self.name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        if self.name == "javascript" {
+            link(installed.join("node_modules"), folder.join("node_modules"));
+        }
+        let prefix = &system.installation().topic_prefix;
+        let here = |text: &str| {
+            TOPICS.iter().fold(text.to_owned(), |text, topic| {
+                text.replace(&format!("\"{topic}"), &format!("\"{prefix}{topic}"))
+                    .replace(&format!("`{topic}"), &format!("`{prefix}{topic}"))
+            })
+        };
+        let write = |name: &str, text: &str| {
+            let path = folder.join(format!("{name}.{}", self.extension));
+            let mut file = std::fs::File::create(path).expect("a file");
+            file.write_all(here(text).as_bytes()).expect("written");
+        };
+        for name in ["publish", "subscribe"] {
+            let file = format!("{name}.{}", self.extension);
+            let text = std::fs::read_to_string(self.examples().join(file)).expect("there");
+            write(name, &text);
+        }
+        write("readme", &self.of_readme());
+
+        let run = async |name: &str, arguments: &[&str]| {
+            let mut command = Command::new(self.program(&installed));
+            command
+                .arg(folder.join(format!("{name}.{}", self.extension)))
+                .args(arguments)
+                // As from the root of the repository.
+                .current_dir(root.path())
+                .env(
+                    "KAFKA_BOOTSTRAP_SERVERS",
+                    &system.installation().bootstrap_servers,
+                )
+                .env("SCHEMA_REGISTRY_URL", &system.installation().registry_url)
+                .kill_on_drop(true);
+            let output = timeout(PATIENCE, command.output()).await;
+            let output = output.unwrap_or_else(|_| panic!("{name} does not end"));
+            let output = output.expect("it runs");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{name}: {errors}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let told = run("readme", &[]).await;
+        assert!(told.contains("ordering.OrderCreated"), "{told}");
+
+        let items = format!("{PRODUCT}=2");
+        let mut carts = Vec::new();
+        for strategy in ["record", "topic"] {
+            let cart = run("publish", &["--strategy", strategy, &items]).await;
+            let cart: Value = serde_json::from_str(&cart).expect("a cart as JSON");
+            carts.push(cart["cartId"].as_str().expect("an id").to_owned());
+        }
+        let outcomes = run("subscribe", &["--count", "3"]).await;
+        let outcomes: Vec<Value> = outcomes
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect();
+        assert_eq!(outcomes.len(), 3, "{outcomes:#?}");
+        for cart in carts {
+            let of_cart = |outcome: &&Value| outcome["value"]["cartId"] == cart.as_str();
+            let outcome = outcomes.iter().find(of_cart).expect("an outcome");
+            assert_eq!(outcome["type"], "ordering.OrderCreated", "{outcome:#}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_publishes_carts_and_reads_their_outcomes() {
+    PYTHON.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_publishes_carts_and_reads_their_outcomes() {
+    JAVASCRIPT.check().await;
+}

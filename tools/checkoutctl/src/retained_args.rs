@@ -1,0 +1,135 @@
+//! `checkoutctl schemas check --retained`: its flags, and how it is done.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::{Kafka, Target};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, Error, FromArgMatches, error::ErrorKind};
+use contracts::TopicNames;
+use serde_json::json;
+
+use crate::args::{KafkaArgs, RegistryArgs};
+use crate::print;
+use crate::telling::Telling;
+
+/// `--retained`, and the flags that only it has a use for.
+#[derive(Debug)]
+pub(crate) struct RetainedArgs(Flags);
+
+#[derive(clap::Args, Debug)]
+struct Flags {
+    /// Instead: read every record that is still on the topics, and tell which ones
+    /// this version's schemas do not understand. Exit status 1 if there is one.
+    #[arg(long)]
+    retained: bool,
+
+    #[command(flatten)]
+    kafka: KafkaArgs,
+
+    /// How long Kafka may be silent, in seconds.
+    #[arg(
+        long,
+        env = "OPERATIONS_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=600)
+    )]
+    timeout_seconds: u64,
+}
+
+/// The flags that mean nothing without `--retained`.
+const OF_RETAINED: [&str; 3] = [
+    "kafka_bootstrap_servers",
+    "kafka_properties",
+    "timeout_seconds",
+];
+
+// By hand for what derive cannot say: that flags belong to another one, while their
+// variables may always be set.
+impl clap::Args for RetainedArgs {
+    fn augment_args(command: Command) -> Command {
+        Flags::augment_args(command).mut_args(|arg| {
+            match OF_RETAINED.contains(&arg.get_id().as_str()) {
+                true => arg.help_heading("With --retained"),
+                false => arg,
+            }
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for RetainedArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let flags = Flags::from_arg_matches(matches)?;
+        let given = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if let (false, Some(id)) = (flags.retained, OF_RETAINED.iter().find(given)) {
+            let flag = id.replace("properties", "property").replace('_', "-");
+            return Err(Error::raw(
+                ErrorKind::MissingRequiredArgument,
+                format!("--{flag} is for --retained, which reads the topics\n"),
+            ));
+        }
+        Ok(Self(flags))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl RetainedArgs {
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.retained
+    }
+
+    /// Reads every record that is still on the topics.
+    pub(crate) async fn check(
+        &self,
+        registry: &RegistryArgs,
+        json: bool,
+        names: TopicNames,
+    ) -> anyhow::Result<ExitCode> {
+        let cluster = self.0.kafka.cluster();
+        let target = Target {
+            kafka: Kafka {
+                bootstrap_servers: cluster.bootstrap_servers,
+                properties: cluster.properties,
+                timeout: Duration::from_secs(self.0.timeout_seconds),
+            },
+            registry: registry.config(),
+            topics: names,
+            orchestrator: None,
+            inventory: None,
+            payment: None,
+            order: None,
+            others: Default::default(),
+        };
+        let telling = Arc::new(Telling::new());
+        let told = Arc::clone(&telling);
+        let read = operations::retained::check(&target, move |text| told.tell(text)).await;
+        telling.clear();
+        let topics = read?;
+        let not_understood: u64 = topics.iter().map(|topic| topic.not_understood).sum();
+        if json {
+            print::json(&json!({ "topics": topics, "notUnderstood": not_understood }))?;
+            return Ok(crate::failure_if(not_understood > 0));
+        }
+        for topic in &topics {
+            let poison: u64 = topic.poison.values().sum();
+            print::text(&format!(
+                "{}: {} records, {} not understood, {poison} poison with any version\n",
+                topic.topic, topic.records, topic.not_understood
+            ));
+            for example in &topic.examples {
+                print::text(&format!("  {example}\n"));
+            }
+        }
+        Ok(crate::failure_if(not_understood > 0))
+    }
+}

@@ -1,0 +1,67 @@
+//! What a person reads while a command takes its time.
+
+use std::io::{IsTerminal, Write};
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+/// What takes no longer than this needs no word about it; and between two words.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+/// How often it is looked whether there is something to say.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Says on standard error what is being read: one line that changes on a
+/// terminal, else a line now and then.
+pub(crate) struct Telling {
+    last: Mutex<Instant>,
+    is_terminal: bool,
+}
+
+impl Telling {
+    pub(crate) fn new() -> Self {
+        Self {
+            last: Mutex::new(Instant::now()),
+            is_terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    pub(crate) fn tell(&self, text: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < TELL_AFTER {
+            return;
+        }
+        *last = Instant::now();
+        match self.is_terminal {
+            true => eprint!("\r\x1b[2K{text}"),
+            false => eprintln!("{text}"),
+        }
+        // Nothing is lost where nobody reads it.
+        let _ = std::io::stderr().flush();
+    }
+
+    pub(crate) fn clear(&self) {
+        if self.is_terminal {
+            eprint!("\r\x1b[2K");
+        }
+    }
+}
+
+/// Waits for what has no steps to count, and says for how long it has.
+pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let telling = Telling::new();
+    let begin = Instant::now();
+    let mut work = pin!(work);
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                telling.clear();
+                return done;
+            }
+            _ = ticks.tick() => telling.tell(&format!("{what}: {} s", begin.elapsed().as_secs())),
+        }
+    }
+}
