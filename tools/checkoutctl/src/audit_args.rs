@@ -9,8 +9,6 @@ use audit::Options;
 use contracts::TopicNames;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-use crate::target::TargetArgs;
-
 /// What takes no longer than this needs no word about it; and between two words.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 

@@ -13,21 +13,20 @@ mod explain_args;
 mod flow_args;
 mod print;
 mod sagas_args;
-mod target;
 mod upgrade_args;
 
 use std::{io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use checkoutctl::{schemas, stock, topics};
+use checkoutctl::{Cluster, schemas, stock, topics};
 use clap::{CommandFactory, Parser};
 use contracts::{Codec, TopicNames};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use self::args::{
-    Args, Command, KafkaArgs, RegistryArgs, SchemasCommand, StockCommand, TopicsCommand,
-};
+use operations::args::{KafkaArgs, RegistryArgs};
+
+use self::args::{Args, Command, SchemasCommand, StockCommand, TopicsCommand};
 use self::audit_args::Telling;
 
 /// Exit status of a command that did its work and found something that is not as
@@ -35,6 +34,13 @@ use self::audit_args::Telling;
 const FOUND: u8 = 1;
 /// Exit status of a command that could not do its work; also of a wrong command line.
 const COULD_NOT: u8 = 2;
+
+/// How long Kafka may be silent where no flag says so.
+const KAFKA_LIMIT: Duration = Duration::from_secs(60);
+
+fn cluster(kafka: &KafkaArgs) -> Cluster {
+    kafka.kafka(KAFKA_LIMIT).into()
+}
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -102,7 +108,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             stock,
         }) => {
             let codec = Codec::connect(&registry.config(), names, stock::WRITES).await?;
-            stock::set(&kafka.cluster(), &codec, &stock).await?;
+            stock::set(&cluster(&kafka), &codec, &stock).await?;
             match json {
                 true => print::json(&json!({ "delivered": stock.len() }))?,
                 false => println!("{} products: SetStock delivered", stock.len()),
@@ -120,7 +126,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             fail_on_drift,
             json,
         } => {
-            let report = topics::apply(&kafka.cluster(), &names, &options.options()).await?;
+            let report = topics::apply(&cluster(&kafka), &names, &options.options()).await?;
             if json {
                 print::json(&report)?;
                 return Ok(failure_if(fail_on_drift && !report.drift.is_empty()));
@@ -145,7 +151,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             Ok(failure_if(fail_on_drift && !report.drift.is_empty()))
         }
         TopicsCommand::Plan(args) => {
-            let plan = topics::plan(&args.kafka.cluster(), &names, &args.options.options()).await?;
+            let plan = topics::plan(&cluster(&args.kafka), &names, &args.options.options()).await?;
             match args.json {
                 true => print::json(&plan)?,
                 false => {
@@ -167,7 +173,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             ))
         }
         TopicsCommand::Drift(args) => {
-            let plan = topics::plan(&args.kafka.cluster(), &names, &args.options.options()).await?;
+            let plan = topics::plan(&cluster(&args.kafka), &names, &args.options.options()).await?;
             match args.json {
                 true => print::json(&plan)?,
                 false => {
@@ -256,13 +262,8 @@ async fn retained(
     json: bool,
     names: TopicNames,
 ) -> anyhow::Result<ExitCode> {
-    let cluster = kafka.cluster();
     let target = audit::Target {
-        kafka: audit::Kafka {
-            bootstrap_servers: cluster.bootstrap_servers,
-            properties: cluster.properties,
-            timeout: Duration::from_secs(60),
-        },
+        kafka: kafka.kafka(KAFKA_LIMIT),
         registry: registry.config(),
         topics: names,
         orchestrator: None,

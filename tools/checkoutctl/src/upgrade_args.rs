@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use contracts::TopicNames;
+use operations::args::TargetArgs;
 use operations::preflight;
 
 use crate::audit_args::Telling;
 use crate::print;
-use crate::target::TargetArgs;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum UpgradeCommand {

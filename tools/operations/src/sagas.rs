@@ -31,6 +31,22 @@ WHERE s.cart_id > $1
   AND ($5::text IS NULL OR s.progress -> 'failure' ->> 'reason' = $5)
   AND (cardinality($6::uuid[]) = 0 OR s.cart_id = ANY($6))";
 
+/// By the index of ends.
+const ENDED_LAST: &str = "
+SELECT s.cart_id, s.cart, s.progress, s.wake_at, s.home_partition
+FROM sagas s
+WHERE s.ended_at IS NOT NULL
+ORDER BY s.ended_at DESC LIMIT $1";
+
+/// By the index of timers, as [`IN_FLIGHT`].
+const STANDING: &str = "
+SELECT s.state, s.step, count(*) AS sagas,
+    count(*) FILTER (WHERE s.wake_at < now() - interval '10 seconds') AS late
+FROM sagas s
+WHERE s.wake_at IS NOT NULL
+GROUP BY s.state, s.step
+ORDER BY s.state, s.step";
+
 /// Which sagas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -55,8 +71,25 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// Whether none that has ended can fit, so that it is enough to look at the index
+    /// of those that have not.
     fn in_flight_only(&self) -> bool {
-        !self.ended && self.states.is_empty() && self.carts.is_empty()
+        match self.states.is_empty() {
+            true => !self.ended && self.carts.is_empty(),
+            false => !self.states.iter().any(|state| has_ended(*state)),
+        }
+    }
+}
+
+/// Whether a saga in this state has no timer any more.
+fn has_ended(state: SagaState) -> bool {
+    match state {
+        SagaState::InProgress | SagaState::InDoubt | SagaState::Compensating | SagaState::Stuck => {
+            false
+        }
+        SagaState::Completed | SagaState::Failed | SagaState::Abandoned | SagaState::Unknown => {
+            true
+        }
     }
 }
 
@@ -151,25 +184,71 @@ pub async fn list(
 }
 
 fn listed(row: &Row) -> Result<Listed> {
-    let saga = saga(row)?;
-    let state = saga.progress.state;
-    Ok(Listed {
-        cart_id: saga.cart_id,
-        checkout_id: saga.progress.checkout_id,
-        state: state.kind().to_string(),
-        step: state.step().map(|step| step.to_string()),
-        tries: state.waiting().map(|waiting| waiting.tries),
-        started_at: saga.progress.started_at,
-        updated_at: saga.progress.updated_at,
-        wake_at: column(row, "wake_at")?,
-        failure: saga
-            .progress
-            .failure
-            .as_ref()
-            .map(|failure| format!("{}: {}", failure.reason, failure.detail)),
-        operator_note: saga.progress.operator_note.clone(),
-        saga,
-    })
+    Ok(Listed::new(saga(row)?, column(row, "wake_at")?))
+}
+
+impl Listed {
+    /// A saga, and when it is woken next.
+    pub fn new(saga: Saga, wake_at: Option<Timestamp>) -> Self {
+        let progress = &saga.progress;
+        let state = progress.state;
+        let failure = progress.failure.as_ref();
+        Self {
+            cart_id: saga.cart_id,
+            checkout_id: progress.checkout_id,
+            state: state.kind().to_string(),
+            step: state.step().map(|step| step.to_string()),
+            tries: state.waiting().map(|waiting| waiting.tries),
+            started_at: progress.started_at,
+            updated_at: progress.updated_at,
+            wake_at,
+            failure: failure.map(|failure| format!("{}: {}", failure.reason, failure.detail)),
+            operator_note: progress.operator_note.clone(),
+            saga,
+        }
+    }
+}
+
+/// The sagas that ended last, the newest first, by the index of ends.
+///
+/// # Errors
+/// As [`list`].
+pub async fn ended_last(target: &Target, limit: u32, timeout: Duration) -> Result<Vec<Listed>> {
+    let db = Db::orchestrator(target, timeout).await?;
+    let rows = db.query(ENDED_LAST, &[&i64::from(limit)]).await?;
+    rows.iter().map(listed).collect()
+}
+
+/// How many sagas that have not ended stand at a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// The state, such as `STUCK`.
+    pub state: String,
+    /// The step.
+    pub step: Option<String>,
+    /// How many.
+    pub sagas: i64,
+    /// How many of them should have been woken a while ago.
+    pub late: i64,
+}
+
+/// The sagas that have not ended, counted by state and step.
+///
+/// # Errors
+/// When the orchestrator's database cannot be asked within `timeout`.
+pub async fn standing(target: &Target, timeout: Duration) -> Result<Vec<Standing>> {
+    let db = Db::orchestrator(target, timeout).await?;
+    let rows = db.query(STANDING, &[]).await?;
+    let of_row = |row: &Row| {
+        Ok(Standing {
+            state: column(row, "state")?,
+            step: column(row, "step")?,
+            sagas: column(row, "sagas")?,
+            late: column(row, "late")?,
+        })
+    };
+    rows.iter().map(of_row).collect()
 }
 
 /// The saga of a row.
@@ -231,5 +310,28 @@ impl Page {
             ));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_sagas_in_flight_are_looked_for_among_those() {
+        let of = |states: &[SagaState], ended| Filter {
+            states: states.to_vec(),
+            ended,
+            ..Filter::default()
+        };
+        assert!(of(&[], false).in_flight_only());
+        assert!(!of(&[], true).in_flight_only());
+        assert!(of(&[SagaState::Stuck], true).in_flight_only());
+        assert!(!of(&[SagaState::Stuck, SagaState::Failed], false).in_flight_only());
+        let named = Filter {
+            carts: vec![CartId::from_untyped_uuid(Uuid::nil())],
+            ..Filter::default()
+        };
+        assert!(!named.in_flight_only());
     }
 }
