@@ -10,6 +10,7 @@ mod bad_input;
 mod bench;
 mod checkout;
 mod compose;
+mod console;
 mod contracts_live;
 mod crashes;
 mod ctl;
