@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use audit::Options;
 use contracts::TopicNames;
 use jiff::{Span, SpanRelativeTo, Timestamp};
+use operations::args::TargetArgs;
 
 /// What takes no longer than this needs no word about it; and between two words.
 const TELL_AFTER: Duration = Duration::from_secs(1);
