@@ -35,6 +35,7 @@ pub(super) async fn find(RawQuery(text): RawQuery) -> Result<Redirect, Problem> 
 pub(super) async fn page(
     State(console): State<Shared>,
     Path(id): Path<String>,
+    RawQuery(text): RawQuery,
 ) -> Result<Response, Problem> {
     let cart = cart_id(&id)?;
     let explanation = console
@@ -42,7 +43,10 @@ pub(super) async fn page(
             explain(&console.target, cart, console.limits.explanation()).await
         })
         .await?;
-    let body = content(&explanation, &console);
+    let all = Fields::parse(&text.unwrap_or_default())
+        .get("all")
+        .is_some();
+    let body = content(&explanation, &console, all);
     let view = View::new(format!("Cart {cart}"), body);
     // What has ended does not change any more, but for what operators do.
     let view = match &explanation.saga {
@@ -57,7 +61,7 @@ pub(super) async fn page(
     Ok((status, view).into_response())
 }
 
-fn content(explanation: &Explanation, console: &Shared) -> Markup {
+fn content(explanation: &Explanation, console: &Shared, all: bool) -> Markup {
     let names = &console.target.topics;
     html! {
         h1 { "Cart " span.id { (explanation.cart_id) } }
@@ -70,9 +74,9 @@ fn content(explanation: &Explanation, console: &Shared) -> Markup {
         (acts(explanation, console))
         section aria-labelledby="happened" {
             h2 #happened { "What happened" }
-            @if let Some(picture) = hops::picture(names, &explanation.timeline) {
+            @if let Some(picture) = hops::picture(names, &explanation.timeline, all) {
                 (wide("The hops of this cart, as a picture", &picture))
-                (timeline(explanation, console))
+                (timeline(explanation, console, all))
             } @else {
                 p { "Nothing is known of this cart." }
             }
@@ -183,7 +187,7 @@ fn acts(explanation: &Explanation, console: &Shared) -> Markup {
     }
 }
 
-fn timeline(explanation: &Explanation, console: &Shared) -> Markup {
+fn timeline(explanation: &Explanation, console: &Shared, all: bool) -> Markup {
     let begin = explanation.timeline.iter().find_map(Entry::at);
     let table = html! {
         table.cards {
@@ -192,23 +196,43 @@ fn timeline(explanation: &Explanation, console: &Shared) -> Markup {
                 th scope="col" { "When" } th scope="col" { "After" } th scope="col" { "What" }
                 th scope="col" { "Between" } th scope="col" { "Where" }
             } }
-            tbody { @for entry in &explanation.timeline { tr {
-                td data-name="When" {
-                    @match entry.at() { Some(at) => (clock(at)), None => "not known" }
-                }
-                td.number data-name="After" { (hops::after(begin, entry.at())) }
-                @match entry {
-                    Entry::Record(of) => (record(of, console)),
-                    Entry::Transition(of) => (transition(of)),
-                }
+            tbody { @for shown in hops::shown(&explanation.timeline, all) { @match shown {
+                hops::Shown::Left(left) => tr {
+                    td colspan="5" {
+                        "… " (left) " more. "
+                        a href="?all=1" { "Show all " (explanation.timeline.len()) }
+                    }
+                },
+                // By its id a row that is open stays so where others come and go.
+                hops::Shown::Entry(entry) => tr id=[row_id(entry)] {
+                    td data-name="When" {
+                        @match entry.at() { Some(at) => (clock(at)), None => "not known" }
+                    }
+                    td.number data-name="After" { (hops::after(begin, entry.at())) }
+                    @match entry {
+                        Entry::Record(of) => (record(of, console)),
+                        Entry::Transition(of) => (transition(of)),
+                    }
+                },
             } } }
         }
     };
     wide("What happened, in words", &table)
 }
 
+fn place(record: &Record) -> String {
+    format!("{}/{}/{}", record.topic, record.partition, record.offset)
+}
+
+fn row_id(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::Record(record) => Some(format!("row-{}", place(record))),
+        Entry::Transition(_) => None,
+    }
+}
+
 fn record(record: &Record, console: &Shared) -> Markup {
-    let place = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+    let place = place(record);
     let route = hops::route(&console.target.topics, &record.topic);
     html! {
         th scope="row" data-name="What" {

@@ -27,6 +27,38 @@ const ASIDE: i32 = 12;
 /// About how wide a character of a label is, in tenths.
 const CHARACTER_TENTHS: usize = 66;
 
+/// So many entries at the begin and at the end are always shown.
+const ENDS: usize = 24;
+
+/// What a picture or a table has in a row.
+pub(super) enum Shown<'e> {
+    Entry(&'e Entry),
+    /// So many entries are left out here.
+    Left(usize),
+}
+
+/// The entries that tell what happened. A saga that waits for long sends its command
+/// again and again: of what is in the middle only what operators did is shown, unless
+/// all is asked for.
+pub(super) fn shown(timeline: &[Entry], all: bool) -> Vec<Shown<'_>> {
+    let last = timeline.len().saturating_sub(ENDS);
+    let mut shown = Vec::new();
+    for (number, entry) in timeline.iter().enumerate() {
+        let is_told = match entry {
+            Entry::Transition(transition) => transition.operator.is_some(),
+            Entry::Record(_) => false,
+        };
+        match shown.last_mut() {
+            _ if all || is_told || number < ENDS || number >= last => {
+                shown.push(Shown::Entry(entry));
+            }
+            Some(Shown::Left(left)) => *left += 1,
+            _ => shown.push(Shown::Left(1)),
+        }
+    }
+    shown
+}
+
 /// Who published a record for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
@@ -80,13 +112,14 @@ fn lanes(names: &TopicNames, timeline: &[Entry]) -> Vec<&'static str> {
 }
 
 /// The picture; `None` where there is nothing to draw.
-pub(super) fn picture(names: &TopicNames, timeline: &[Entry]) -> Option<Markup> {
+pub(super) fn picture(names: &TopicNames, timeline: &[Entry], all: bool) -> Option<Markup> {
+    let shown = shown(timeline, all);
     let begin = timeline.iter().find_map(Entry::at)?;
     let lanes = lanes(names, timeline);
     let places: BTreeMap<&str, i32> = lanes.iter().copied().zip(lane_places()).collect();
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX / ROW);
     let width = LEFT + LANE * count(lanes.len());
-    let height = TOP + ROW * count(timeline.len()) + ROW / 2;
+    let height = TOP + ROW * count(shown.len()) + ROW / 2;
     let records = timeline
         .iter()
         .filter(|entry| matches!(entry, Entry::Record(_)))
@@ -109,12 +142,20 @@ pub(super) fn picture(names: &TopicNames, timeline: &[Entry]) -> Option<Markup> 
                 text.lane x=(x) y="20" text-anchor="middle" { (lane) }
                 line.lane x1=(x) x2=(x) y1="30" y2=(height) {}
             }
-            @for (entry, row) in timeline.iter().zip(0..) {
-                @let y = TOP + ROW * row + ROW / 2;
-                @if let Some(at) = entry.at() {
-                    text.time x=(LEFT - ASIDE) y=(y + 4) text-anchor="end" { (span(begin, at)) }
+            @for (row, number) in shown.iter().zip(0..) {
+                @let y = TOP + ROW * number + ROW / 2;
+                @match row {
+                    Shown::Left(left) => {
+                        @let driver = places.get(driver()).copied().unwrap_or(LEFT);
+                        (text("state", &format!("… {left} more …"), driver + ASIDE, y + 4, "start"))
+                    }
+                    Shown::Entry(entry) => {
+                        @if let Some(at) = entry.at() {
+                            text.time x=(LEFT - ASIDE) y=(y + 4) text-anchor="end" { (span(begin, at)) }
+                        }
+                        (hop(names, entry, &places, y))
+                    }
                 }
-                (hop(names, entry, &places, y))
             }
         }
     })
@@ -233,9 +274,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_wait_is_told_by_its_ends() {
+        let timeline: Vec<Entry> = (0..1_000).map(|_| record("elsewhere", "x.Again")).collect();
+        let short = shown(&timeline, false);
+        assert_eq!(short.len(), 2 * ENDS + 1);
+        assert!(matches!(short[ENDS], Shown::Left(left) if left == 1_000 - 2 * ENDS));
+        assert_eq!(shown(&timeline, true).len(), 1_000);
+        assert_eq!(shown(&timeline[..2 * ENDS], false).len(), 2 * ENDS);
+    }
+
+    #[test]
     fn a_picture_says_in_words_what_it_shows() {
         let names = TopicNames::default();
-        assert!(picture(&names, &[]).is_none());
+        assert!(picture(&names, &[], false).is_none());
         let timeline = [
             record("shopping.checkouts", "shopping.CartCheckedOut"),
             Entry::Transition(Transition {
@@ -252,7 +303,7 @@ mod tests {
             }),
             record("elsewhere", "x.Unknown"),
         ];
-        let picture = picture(&names, &timeline).unwrap().into_string();
+        let picture = picture(&names, &timeline, false).unwrap().into_string();
         for text in [
             "2 records and 1 transitions within 12 ms",
             ">CartCheckedOut<",
