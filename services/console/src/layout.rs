@@ -111,22 +111,29 @@ fn frame(view: &View, visitor: &Visitor) -> Markup {
                         }
                         (who(visitor))
                     }
+                    @if view.live_seconds.is_some() { (live(visitor)) }
                 }
                 main #main tabindex="-1" data-live=[view.live_seconds] {
                     (PreEscaped(&view.body))
                 }
                 footer {
-                    @if view.live_seconds.is_some() {
-                        // Of use only to a script, which shows it.
-                        p.live hidden {
-                            button type="button" #pause aria-pressed="false" { "Pause updates" }
-                            " " span #live-status role="status" {}
-                        }
-                        noscript { p { a href=(visitor.path) { "Refresh this page" } } }
-                    }
                     p.quiet { "Times are in UTC. Money is in minor units of its currency." }
                 }
             }
+        }
+    }
+}
+
+/// Over the page, so that it is at hand before what changes.
+fn live(visitor: &Visitor) -> Markup {
+    html! {
+        div.live {
+            // Of use only to a script, which shows it.
+            p hidden {
+                span.quiet #live-status role="status" {} " "
+                button type="button" #pause aria-pressed="false" { "Pause updates" }
+            }
+            noscript { p { a href=(visitor.path) { "Refresh this page" } } }
         }
     }
 }
@@ -136,7 +143,7 @@ fn who(visitor: &Visitor) -> Markup {
         @match (&visitor.session, visitor.can_act) {
             (Some(session), _) => form.who action="/sign-out" method="post" {
                 input type="hidden" name="csrf" value=(session.csrf);
-                span { "Signed in as " strong { (session.name) } }
+                span { span.words { "Signed in as " } strong { (session.name) } }
                 " " button { "Sign out" }
             },
             (None, true) => p.who {
@@ -191,10 +198,10 @@ pub(crate) fn cart(id: impl std::fmt::Display) -> Markup {
     html! { a.id href={ "/carts/" (id) } { (id) } }
 }
 
-/// A region that scrolls sideways by itself where it is too wide; `name` is told to who
+/// A part that scrolls sideways by itself where it is too wide; `name` is told to who
 /// cannot see it.
 pub(crate) fn wide(name: &str, content: &Markup) -> Markup {
-    html! { div.wide role="region" aria-label=(name) tabindex="0" { (content) } }
+    html! { div.wide role="group" aria-label=(name) tabindex="0" { (content) } }
 }
 
 /// A value as text that is easy to read.

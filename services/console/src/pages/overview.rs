@@ -261,7 +261,7 @@ fn brakes(sight: &Sight) -> Markup {
             h2 #brakes { "Participants and their brakes" }
             (told(&sight.participants, |participants| {
                 wide("Participants", &html! {
-                    table {
+                    table.cards {
                         caption { "A brake that is closed holds checkouts back until its participant answers" }
                         thead { tr {
                             th scope="col" { "Participant" } th scope="col" { "Brake" }
@@ -271,15 +271,16 @@ fn brakes(sight: &Sight) -> Markup {
                         } }
                         tbody { @for one in participants { tr {
                             th scope="row" { (one.participant) }
-                            td { (brake(&one.state)) }
-                            td { @if let Some(since) = one.since { (time(since)) } }
-                            td.number {
+                            td data-name="Brake" { (brake(&one.state)) }
+                            td data-name="Since" { @if let Some(since) = one.since { (time(since)) } }
+                            td.number data-name="May pass a second" {
                                 @match one.permitted_per_second {
                                     Some(number) => (number),
                                     None => "any",
                                 }
                             }
-                            td.number { (one.commands_out) } td.number { (one.sagas_held) }
+                            td.number data-name="Unanswered" { (one.commands_out) }
+                            td.number data-name="Held" { (one.sagas_held) }
                         } } }
                     }
                 })
@@ -352,7 +353,7 @@ fn ended(sight: &Sight) -> Markup {
                                     (layout::span(one.started_at, one.updated_at)
                                         .trim_start_matches('+'))
                                 }
-                                td data-name="Failed with" { (one.failure.as_deref().unwrap_or_default()) }
+                                td data-name="Why it failed" { (one.failure.as_deref().unwrap_or_default()) }
                             } } }
                         }
                     }))
@@ -364,7 +365,7 @@ fn ended(sight: &Sight) -> Markup {
 
 fn instances(sight: &Sight) -> Markup {
     let table = html! {
-        table {
+        table.cards {
             caption { "The instances that were named to the console" }
             thead { tr {
                 th scope="col" { "Service" } th scope="col" { "Address" }
@@ -374,8 +375,8 @@ fn instances(sight: &Sight) -> Markup {
                 @let about = seen.about.as_ref().and_then(|about| about.as_ref().ok());
                 tr {
                     th scope="row" { (seen.instance.service) }
-                    td { (seen.instance.url.as_deref().unwrap_or_default()) }
-                    td {
+                    td data-name="Address" { (seen.instance.url.as_deref().unwrap_or_default()) }
+                    td data-name="State" {
                         @match &seen.about {
                             None => span.quiet { "not looked at yet" },
                             Some(Ok(_)) => span.mark.good { "answers" },
@@ -384,8 +385,8 @@ fn instances(sight: &Sight) -> Markup {
                             },
                         }
                     }
-                    td { (about.map(|about| about.version.as_str()).unwrap_or_default()) }
-                    td { @if let Some(since) = about.and_then(|about| about.since) { (time(since)) } }
+                    td data-name="Version" { (about.map(|about| about.version.as_str()).unwrap_or_default()) }
+                    td data-name="Started" { @if let Some(since) = about.and_then(|about| about.since) { (time(since)) } }
                 }
             } }
         }

@@ -184,14 +184,14 @@ fn table(sagas: &[Listed]) -> Markup {
                 }
                 th scope="row" { (layout::cart(saga.cart_id)) }
                 td data-name="State" { (layout::state(&saga.state)) }
-                td data-name="Step" { (saga.step.as_deref().unwrap_or("–")) }
+                td data-name="Step" { (saga.step.as_deref().unwrap_or_default()) }
                 td.number data-name="Sent" {
-                    @match saga.tries { Some(tries) => { (tries) "×" }, None => "–" }
+                    @if let Some(tries) = saga.tries { (tries) "×" }
                 }
                 td data-name="Begun" { (time(saga.started_at)) }
                 td data-name="Changed" { (time(saga.updated_at)) }
                 td data-name="Wakes" {
-                    @match saga.wake_at { Some(at) => (time(at)), None => "–" }
+                    @if let Some(at) = saga.wake_at { (time(at)) }
                 }
                 td data-name="Failure" {
                     (saga.failure.as_deref().unwrap_or_default())

@@ -267,7 +267,7 @@ fn results(all: &[Operated]) -> Markup {
                 th scope="row" { (layout::cart(one.cart_id)) }
                 td data-name="Result" { (verdict(one.result)) }
                 td data-name="State" { (layout::state(&one.state)) }
-                td data-name="Step" { (one.step.as_deref().unwrap_or("–")) }
+                td data-name="Step" { (one.step.as_deref().unwrap_or_default()) }
                 td data-name="Detail" { (one.detail.as_deref().unwrap_or_default()) }
             } } }
         }
