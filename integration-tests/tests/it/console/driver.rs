@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use stack::Process;
 use tempfile::TempDir;
 use thirtyfour::prelude::*;
+use thirtyfour::support::base64_decode;
 use tokio::time::{Instant, sleep};
 
 /// What is looked for again and again is looked for so often.
@@ -127,8 +128,8 @@ impl Driver {
         }
     }
 
-    /// A browser with nothing remembered, with or without scripts.
-    pub(super) async fn browser(&self, scripts: bool) -> Browser {
+    /// A browser with nothing remembered.
+    pub(super) async fn browser(&self) -> Browser {
         let mut wanted = DesiredCapabilities::chrome();
         let profile = self.folder.path().join(uuid::Uuid::new_v4().to_string());
         let mut arguments = vec![
@@ -152,12 +153,6 @@ impl Driver {
         }
         let binary = self.programs.browser.to_str().expect("text");
         wanted.set_binary(binary).expect("a binary");
-        if !scripts {
-            let refuse = json!({ "profile.managed_default_content_settings.javascript": 2 });
-            wanted
-                .add_experimental_option("prefs", refuse)
-                .expect("a preference");
-        }
         let driver = WebDriver::new(&self.url, wanted).await.expect("a browser");
         Browser { driver }
     }
@@ -213,17 +208,26 @@ impl Browser {
         let height = self
             .script("return document.documentElement.scrollHeight")
             .await;
-        let height = height
-            .as_u64()
-            .and_then(|height| u32::try_from(height).ok());
-        let tall = Look {
-            height: height.expect("a height").max(look.height),
-            ..look
-        };
-        self.be(tall).await;
-        let picture = self.driver.screenshot_as_png().await.expect("a picture");
-        self.be(look).await;
+        let clip = json!({ "x": 0, "y": 0, "width": look.width, "height": height, "scale": 1 });
+        let taken = self
+            .tell(
+                "Page.captureScreenshot",
+                json!({
+                    "captureBeyondViewport": true,
+                    "optimizeForSpeed": true,
+                    "clip": clip,
+                }),
+            )
+            .await;
+        let picture = base64_decode(taken["data"].as_str().expect("text")).expect("base64");
         std::fs::write(folder.join(format!("{name}-{}.png", look.name)), picture).expect("written");
+    }
+
+    /// From the next page on, pages run no scripts, as if it had been set so.
+    pub(super) async fn refuse_scripts(&self) {
+        let refuse = json!({ "value": true });
+        self.tell("Emulation.setScriptExecutionDisabled", refuse)
+            .await;
     }
 
     /// What a script returns.
@@ -256,6 +260,16 @@ impl Browser {
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    pub(super) async fn click(&self, css: &str) {
+        let clicked = self.find(css).await.click().await;
+        clicked.unwrap_or_else(|error| panic!("{css}: {error}"));
+    }
+
+    pub(super) async fn type_into(&self, css: &str, text: &str) {
+        let typed = self.find(css).await.send_keys(text).await;
+        typed.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
     /// All that can be read on the page.
