@@ -145,7 +145,6 @@ async fn looks(browser: &Browser, console: &Console, scene: &Scene, axe: Option<
     let pages = [
         ("sagas", "/sagas?ended=1".to_owned()),
         ("cart-ordered", format!("/carts/{}", scene.ordered.cart_id)),
-        ("cart-failed", format!("/carts/{}", scene.failed.cart_id)),
         ("cart-stuck", format!("/carts/{}", scene.stuck.cart_id)),
         ("letters", "/letters".to_owned()),
         ("confirm", act),

@@ -114,7 +114,7 @@ fn facts(explanation: &Explanation) -> Markup {
                             th.number scope="col" { "Price of one" }
                         } }
                         tbody { @for line in &saga.cart.items { tr {
-                            th scope="row" { (line.product_id) }
+                            th.id scope="row" { (line.product_id) }
                             td.number { (line.quantity) } td.number { (line.unit_price) }
                         } } }
                     }

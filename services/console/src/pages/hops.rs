@@ -18,8 +18,10 @@ use crate::layout::span;
 /// Who reads dead letters, and whatever nobody else does.
 const OPERATORS: &str = "operators";
 /// Room for the times.
-const LEFT: i32 = 84;
-const LANE: i32 = 148;
+const LEFT: i32 = 78;
+const LANE: i32 = 132;
+/// From a lane's line to the edge: half of a name.
+const HALF_NAME: i32 = 46;
 const TOP: i32 = 44;
 const ROW: i32 = 34;
 /// From a lane's line to a mark beside it.
@@ -118,7 +120,7 @@ pub(super) fn picture(names: &TopicNames, timeline: &[Entry], all: bool) -> Opti
     let lanes = lanes(names, timeline);
     let places: BTreeMap<&str, i32> = lanes.iter().copied().zip(lane_places()).collect();
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX / ROW);
-    let width = LEFT + LANE * count(lanes.len());
+    let width = LEFT + LANE * (count(lanes.len()) - 1) + 2 * HALF_NAME;
     let height = TOP + ROW * count(shown.len()) + ROW / 2;
     let records = timeline
         .iter()
@@ -162,7 +164,7 @@ pub(super) fn picture(names: &TopicNames, timeline: &[Entry], all: bool) -> Opti
 }
 
 fn lane_places() -> impl Iterator<Item = i32> {
-    (0..).map(|lane| LEFT + LANE / 2 + LANE * lane)
+    (0..).map(|lane| LEFT + HALF_NAME + LANE * lane)
 }
 
 fn hop(names: &TopicNames, entry: &Entry, places: &BTreeMap<&str, i32>, y: i32) -> Markup {
