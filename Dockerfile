@@ -2,7 +2,7 @@
 #
 #     docker build --target orchestrator --tag checkout/orchestrator .
 #
-# Targets: orchestrator, inventory, payment, order, checkoutctl.
+# Targets: orchestrator, inventory, payment, order, console, checkoutctl.
 
 # All binaries come from one build, so that each dependency is compiled once.
 # The Rust version is that of rust-toolchain.toml; the Debian release is that of
@@ -27,10 +27,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     cargo build --release --locked \
         --package orchestrator --package inventory --package payment --package order \
-        --package checkoutctl \
+        --package checkoutctl --package console \
     && install -D --target-directory=/out \
         target/release/orchestrator target/release/inventory target/release/payment \
-        target/release/order target/release/checkoutctl
+        target/release/order target/release/checkoutctl target/release/console
 
 
 # Debian's slim image has the C library and a shell, but nothing that speaks
@@ -49,6 +49,17 @@ LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.base.name="docker.io/library/debian:12.12-slim"
 # A number, not a name: Kubernetes' runAsNonRoot can check it.
 USER 10001:10001
+
+
+FROM runtime AS console
+LABEL org.opencontainers.image.title="console" \
+      org.opencontainers.image.description="Shows operators the checkouts in a browser, and lets them act"
+COPY --from=build /out/console /usr/local/bin/console
+ENV HTTP_LISTEN=0.0.0.0:8090
+EXPOSE 8090
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s \
+    CMD ["busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8090/readyz"]
+ENTRYPOINT ["console"]
 
 
 FROM runtime AS orchestrator

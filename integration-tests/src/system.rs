@@ -2,7 +2,7 @@
 //! an operator would do with it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +18,10 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
-use stack::{Installation, Part, PartKind, Service, ServiceInstance, ServiceOptions};
+use stack::{
+    Installation, Part, PartKind, Process, ProcessSpec, Service, ServiceInstance, ServiceOptions,
+    Stopping,
+};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::types::ToSql;
@@ -390,6 +393,30 @@ impl System {
         act: impl AsyncFnOnce(&ServiceInstance) -> T,
     ) -> T {
         act(&*self.instance(name, index).await).await
+    }
+
+    /// Starts another program beside the services. It ends with the parts, however this
+    /// program ends; what it says is in its log.
+    pub async fn run_beside(
+        &self,
+        name: &str,
+        program: PathBuf,
+        args: Vec<String>,
+        env: Vec<(String, String)>,
+    ) -> Process {
+        let folder = self.parts.stack.folder().to_path_buf();
+        let name = format!("{name}-{}", Uuid::new_v4().simple());
+        let spec = ProcessSpec {
+            log: folder.join(format!("{name}.log")),
+            name,
+            program,
+            args,
+            env,
+            folder,
+            user: None,
+            stopping: Stopping::default(),
+        };
+        self.parts.run(spec).await
     }
 
     /// The parts of this kind. Disturb only those of a system's own.

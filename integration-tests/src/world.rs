@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use stack::{Installation, Progress, ServiceOptions, Services, Stack};
+use stack::{Installation, Process, ProcessSpec, Progress, ServiceOptions, Services, Stack};
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
@@ -92,6 +92,18 @@ impl Parts {
                 .fresh_installation(&name)
                 .await
                 .unwrap_or_else(|error| panic!("no installation: {error:#}"))
+        })
+        .await
+    }
+
+    /// Starts another program that stops with the parts.
+    pub(crate) async fn run(&self, spec: ProcessSpec) -> Process {
+        let stack = Arc::clone(&self.stack);
+        lasting(move || async move {
+            stack
+                .run(spec)
+                .await
+                .unwrap_or_else(|error| panic!("it does not start: {error:#}"))
         })
         .await
     }

@@ -24,7 +24,7 @@ use crate::{
 /// Limit of exporting the last spans at the end.
 const TRACES_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Limit of answering the last requests at the end.
-const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is a service's own.
 pub struct App<H> {

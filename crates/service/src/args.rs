@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+pub(crate) use convert::address;
 pub use limits::LimitArgs;
 pub use retention::{RetentionArgs, hours};
 
@@ -191,7 +192,7 @@ pub struct DatabaseArgs {
 pub struct HttpArgs {
     /// Where to serve HTTP: the API, `/livez`, `/readyz`, `/metrics`. Port 0 takes a free one.
     /// Default: 127.0.0.1 and port 8080 (orchestrator), 8081 (inventory),
-    /// 8082 (payment), 8083 (order).
+    /// 8082 (payment), 8083 (order), 8090 (console).
     #[arg(long, env = "HTTP_LISTEN", value_name = "ADDRESS:PORT")]
     pub http_listen: Option<SocketAddr>,
 

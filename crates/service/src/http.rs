@@ -10,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use metrics::{counter, histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -28,15 +28,32 @@ pub(crate) fn router(
     readiness: Readiness,
     args: &HttpArgs,
 ) -> Router {
-    let limit = Duration::from_millis(args.http_timeout_ms);
-    let shared = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .with_state(readiness)
-        .route("/metrics", get(move || render(metrics.clone())));
-    own.merge(shared)
+    let readyz = get(readyz).with_state(readiness);
+    let routes = own
+        .merge(shared(metrics, readyz))
         .fallback(|| async { ApiError::not_found("there is no such path") })
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(method_not_allowed);
+    bounded(routes, args)
+}
+
+/// All routes of a program that shows pages, and so answers unknown paths itself.
+/// It is ready while it serves: what it looks at may be away.
+pub(crate) fn pages(own: Router, metrics: PrometheusHandle, args: &HttpArgs) -> Router {
+    let readyz = get(|| async { Json(serde_json::json!({ "ready": true })) });
+    bounded(own.merge(shared(metrics, readyz)), args)
+}
+
+/// What every program has.
+fn shared(metrics: PrometheusHandle, readyz: MethodRouter) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", readyz)
+        .route("/metrics", get(move || render(metrics.clone())))
+}
+
+fn bounded(routes: Router, args: &HttpArgs) -> Router {
+    let limit = Duration::from_millis(args.http_timeout_ms);
+    routes
         .layer(DefaultBodyLimit::max(args.http_max_body_bytes as usize))
         .layer(from_fn_with_state(limit, limit_time))
         .layer(from_fn(measure))

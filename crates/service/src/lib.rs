@@ -11,6 +11,7 @@
 //! - `check`: `--check-config`.
 //! - `database`, `http`, `logs`, `measures`, `traces`, `gauges`: one part each.
 //! - `purge`: the removal of rows that ended long ago.
+//! - `web`: the life of a program that serves pages alone: [`run_pages`].
 //! - [`Rows`]: the rows that a batch reads and changes.
 
 mod api;
@@ -29,6 +30,7 @@ mod rows;
 mod signals;
 mod start;
 mod traces;
+mod web;
 
 pub use api::{ApiError, query_rows};
 pub use app::{App, run};
@@ -39,3 +41,4 @@ pub use args::{
 pub use gauges::GaugeQuery;
 pub use purge::Purge;
 pub use rows::{Rows, Written, column};
+pub use web::run_pages;

@@ -233,11 +233,16 @@ fn images_are_built_with_the_pinned_toolchain() {
     );
 }
 
+/// What serves HTTP: the services, and what shows them.
+fn servers() -> impl Iterator<Item = &'static str> {
+    SERVICES.iter().copied().chain(["console"])
+}
+
 /// An image is whole without Compose too.
 #[test]
 fn every_service_image_checks_its_own_health() {
     let (compose, dockerfile) = (compose(), dockerfile());
-    for name in SERVICES {
+    for name in servers() {
         let stage = dockerfile.stage(name).unwrap();
         let listen = dockerfile.in_force(stage, "ENV").unwrap();
         let port = listen.rsplit(':').next().unwrap();
@@ -282,11 +287,11 @@ async fn programs_read_every_variable_that_is_set() {
         assert!(output.status.success(), "{program} {arguments:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    for name in SERVICES {
+    for name in servers() {
         assert_listed(&compose, name, &help(name, &[]));
     }
-    let setup =
-        help("checkoutctl", &["topics", "apply"]) + &help("checkoutctl", &["schemas", "apply"]);
+    let setup = ["topics", "schemas"].map(|what| help("checkoutctl", &[what, "apply"]));
+    let setup = setup.concat();
     assert_listed(&compose, "setup", &setup);
     assert_eq!(
         unknown(&json!({"KAFKA_BROKERS": "kafka:19092"}), &setup),

@@ -11,6 +11,7 @@ mod bench;
 mod checkout;
 mod clients;
 mod compose;
+mod console;
 mod contracts_live;
 mod crashes;
 mod ctl;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use checkoutctl::{Cluster, stock::Stock, topics};
+use checkoutctl::{stock::Stock, topics};
 use clap::{Parser, Subcommand};
-use contracts::{RegistryConfig, TopicNames};
+use operations::args::{KafkaArgs, NamesArgs, RegistryArgs};
 
 use crate::audit_args::AuditArgs;
 use crate::checkout_args::CheckoutCommand;
@@ -48,31 +48,6 @@ pub(crate) struct Args {
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-#[derive(clap::Args, Debug)]
-pub(crate) struct NamesArgs {
-    /// Put before the name of every topic and subject.
-    #[arg(
-        long,
-        global = true,
-        env = "TOPIC_PREFIX",
-        value_name = "PREFIX",
-        default_value = "",
-        hide_default_value = true,
-        value_parser = prefix
-    )]
-    topic_prefix: String,
-}
-
-impl NamesArgs {
-    pub(crate) fn names(&self) -> TopicNames {
-        TopicNames::new(&self.topic_prefix)
-    }
-}
-
-fn prefix(text: &str) -> Result<String, String> {
-    TopicNames::check_prefix(text).map(|()| text.to_owned())
 }
 
 #[derive(Subcommand, Debug)]
@@ -254,49 +229,6 @@ pub(crate) enum StockCommand {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Kafka")]
-pub(crate) struct KafkaArgs {
-    /// Brokers to start from.
-    #[arg(
-        long,
-        env = "KAFKA_BOOTSTRAP_SERVERS",
-        value_name = "HOST:PORT,…",
-        default_value = "localhost:9092"
-    )]
-    kafka_bootstrap_servers: String,
-
-    /// A further librdkafka property; may be given several times. In the
-    /// environment, separate properties by newlines.
-    #[arg(
-        long = "kafka-property",
-        env = "KAFKA_PROPERTIES",
-        value_name = "NAME=VALUE",
-        value_delimiter = '\n',
-        hide_env_values = true,
-        value_parser = property
-    )]
-    kafka_properties: Vec<(String, String)>,
-}
-
-impl KafkaArgs {
-    pub(crate) fn cluster(&self) -> Cluster {
-        Cluster {
-            bootstrap_servers: self.kafka_bootstrap_servers.clone(),
-            properties: self.kafka_properties.clone(),
-        }
-    }
-}
-
-fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => {
-            Ok((name.trim().to_owned(), value.trim().to_owned()))
-        }
-        _ => Err("a property is NAME=VALUE".to_owned()),
-    }
-}
-
-#[derive(clap::Args, Debug)]
 pub(crate) struct TopicOptions {
     /// Partitions of every topic, instead of those in topics.yaml.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
@@ -322,60 +254,6 @@ impl TopicOptions {
             partitions: self.partitions,
             replication_factor: self.replication_factor,
             timeout: Duration::from_secs(self.timeout_seconds),
-        }
-    }
-}
-
-#[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Schema registry")]
-pub(crate) struct RegistryArgs {
-    /// Addresses of the schema registry (Confluent's API); the next is asked
-    /// where one fails.
-    #[arg(
-        long,
-        env = "SCHEMA_REGISTRY_URL",
-        value_name = "URL,…",
-        value_delimiter = ',',
-        default_value = "http://localhost:8081"
-    )]
-    schema_registry_url: Vec<String>,
-
-    /// User for basic authentication at the registry.
-    #[arg(long, env = "SCHEMA_REGISTRY_USER", value_name = "USER")]
-    schema_registry_user: Option<String>,
-
-    /// Password for basic authentication at the registry.
-    #[arg(
-        long,
-        env = "SCHEMA_REGISTRY_PASSWORD",
-        value_name = "PASSWORD",
-        hide_env_values = true,
-        requires = "schema_registry_user"
-    )]
-    schema_registry_password: Option<String>,
-
-    /// Time limit of one request to the registry, in milliseconds.
-    #[arg(
-        long,
-        env = "SCHEMA_REGISTRY_TIMEOUT_MS",
-        value_name = "MS",
-        default_value_t = 5_000,
-        value_parser = clap::value_parser!(u64).range(1..=600_000)
-    )]
-    schema_registry_timeout_ms: u64,
-}
-
-impl RegistryArgs {
-    pub(crate) fn config(&self) -> RegistryConfig {
-        let password = self.schema_registry_password.clone().unwrap_or_default();
-        RegistryConfig {
-            urls: self.schema_registry_url.clone(),
-            timeout: Duration::from_millis(self.schema_registry_timeout_ms),
-            basic_auth: self
-                .schema_registry_user
-                .clone()
-                .map(|user| (user, password)),
-            ..RegistryConfig::default()
         }
     }
 }

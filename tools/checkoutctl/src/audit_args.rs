@@ -7,8 +7,8 @@ use std::time::Duration;
 use audit::Options;
 use contracts::TopicNames;
 use jiff::{Span, SpanRelativeTo, Timestamp};
+use operations::args::TargetArgs;
 
-use crate::target::TargetArgs;
 use crate::telling::Telling;
 
 #[derive(clap::Args, Debug)]

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use audit::{Kafka, Target};
+use audit::Target;
 use contracts::TopicNames;
+use operations::args::{KafkaArgs, RegistryArgs};
 use operations::submit::{self, Submitted};
 
-use crate::args::{KafkaArgs, RegistryArgs};
 use crate::print;
 use crate::telling::Telling;
 
@@ -129,13 +129,8 @@ pub(crate) async fn run(command: &CheckoutCommand, names: TopicNames) -> anyhow:
         (None, Some(number)) => submit::generate(number as usize, &args.product, args.unit_price),
         (None, None) => bail!("name a file of carts, or give --generate"),
     };
-    let cluster = args.kafka.cluster();
     let target = Target {
-        kafka: Kafka {
-            bootstrap_servers: cluster.bootstrap_servers,
-            properties: cluster.properties,
-            timeout: Duration::from_secs(args.timeout_seconds),
-        },
+        kafka: args.kafka.kafka(Duration::from_secs(args.timeout_seconds)),
         registry: args.registry.config(),
         topics: names,
         orchestrator: None,

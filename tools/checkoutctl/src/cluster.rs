@@ -34,6 +34,15 @@ impl From<&String> for Cluster {
     }
 }
 
+impl From<audit::Kafka> for Cluster {
+    fn from(kafka: audit::Kafka) -> Self {
+        Self {
+            bootstrap_servers: kafka.bootstrap_servers,
+            properties: kafka.properties,
+        }
+    }
+}
+
 impl From<&Cluster> for Cluster {
     fn from(cluster: &Cluster) -> Self {
         cluster.clone()

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
 use audit::Target;
-use contracts::{ErrorCode, Topic, TopicNames};
+use contracts::{Topic, TopicNames};
 use jiff::Timestamp;
+use operations::args::TargetArgs;
 use operations::letters::{self, Filter, LetterId, Letters, Redriven};
+use operations::parse;
 
 use crate::audit_args::since;
 use crate::print;
-use crate::sagas_args::words;
-use crate::target::TargetArgs;
 use crate::telling::Telling;
 
 #[derive(clap::Subcommand, Debug)]
@@ -76,11 +76,11 @@ struct Common {
 struct FilterArgs {
     /// Only those put aside from this topic, named without prefix; may be given
     /// several times.
-    #[arg(long, value_name = "TOPIC", value_parser = topic)]
+    #[arg(long, value_name = "TOPIC", value_parser = parse::topic)]
     topic: Vec<Topic>,
 
     /// Only those put aside for this reason, such as NOT_FRAMED.
-    #[arg(long, value_name = "CODE", value_parser = code)]
+    #[arg(long, value_name = "CODE", value_parser = parse::code)]
     code: Option<String>,
 
     /// Only those put aside since then: a time, or how long ago, such as 90m.
@@ -155,11 +155,11 @@ pub(crate) struct RedriveArgs {
     choice: ChoiceArgs,
 
     /// Why; goes into a header of each record.
-    #[arg(long, value_name = "TEXT", value_parser = words)]
+    #[arg(long, value_name = "TEXT", value_parser = parse::words)]
     reason: String,
 
     /// Who asks; goes into a header of each record.
-    #[arg(long, env = "USER", value_name = "NAME", value_parser = words)]
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = parse::words)]
     operator: String,
 
     /// Most records a second.
@@ -178,38 +178,12 @@ pub(crate) struct DiscardArgs {
     choice: ChoiceArgs,
 
     /// Why; kept with the mark that it was handled.
-    #[arg(long, value_name = "TEXT", value_parser = words)]
+    #[arg(long, value_name = "TEXT", value_parser = parse::words)]
     reason: String,
 
     /// Who asks; kept with the mark that it was handled.
-    #[arg(long, env = "USER", value_name = "NAME", value_parser = words)]
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = parse::words)]
     operator: String,
-}
-
-/// A topic that has dead letters, by its name without prefix.
-fn topic(text: &str) -> Result<Topic, String> {
-    let wanted = text.strip_suffix(".dlq").unwrap_or(text);
-    let all = Topic::ALL
-        .iter()
-        .copied()
-        .filter(|topic| topic.is_consumed());
-    all.clone()
-        .find(|topic| topic.name() == wanted)
-        .ok_or_else(|| {
-            let names: Vec<&str> = all.map(Topic::name).collect();
-            format!("the topics with dead letters are {}", names.join(", "))
-        })
-}
-
-fn code(text: &str) -> Result<String, String> {
-    let wanted = text.to_uppercase().replace('-', "_");
-    match ErrorCode::ALL.iter().any(|code| code.as_str() == wanted) {
-        true => Ok(wanted),
-        false => {
-            let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
-            Err(format!("the codes are {}", codes.join(", ")))
-        }
-    }
 }
 
 impl Common {
@@ -241,19 +215,9 @@ impl ChoiceArgs {
             "more than {} letters are like that: give a narrower filter, or raise --limit",
             self.common.limit
         );
-        all_there(&self.letters, &letters)?;
+        letters.all_there(&self.letters)?;
         Ok(letters)
     }
-}
-
-fn all_there(wanted: &[LetterId], found: &Letters) -> anyhow::Result<()> {
-    for id in wanted {
-        ensure!(
-            found.letters.iter().any(|letter| letter.letter == *id),
-            "there is no letter at {id}; `checkoutctl dlq list` names those there are"
-        );
-    }
-    Ok(())
 }
 
 /// Looks or acts.
@@ -285,7 +249,7 @@ pub(crate) async fn run(command: &DlqCommand, names: TopicNames) -> anyhow::Resu
                 .common
                 .read(&args.common.target(names), &filter)
                 .await?;
-            all_there(&args.letters, &letters)?;
+            letters.all_there(&args.letters)?;
             match args.common.json {
                 true => print::json(&letters.letters)?,
                 false => {
@@ -367,25 +331,4 @@ async fn discard(args: &DiscardArgs, names: TopicNames) -> anyhow::Result<ExitCo
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn topics_and_codes_are_those_there_are() {
-        assert_eq!(topic("shopping.checkouts"), Ok(Topic::ShoppingCheckouts));
-        assert_eq!(
-            topic("shopping.checkouts.dlq"),
-            Ok(Topic::ShoppingCheckouts)
-        );
-        assert!(
-            topic("ordering.orders")
-                .unwrap_err()
-                .contains("inventory.events")
-        );
-        assert_eq!(code("not-framed"), Ok("NOT_FRAMED".to_owned()));
-        assert!(code("x").is_err());
-    }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use contracts::TopicNames;
 use contracts::ids::CartId;
+use operations::args::TargetArgs;
 use operations::explain::Limits;
 
 use crate::print;
-use crate::target::TargetArgs;
 use crate::telling::during;
 
 #[derive(clap::Args, Debug)]

@@ -19,16 +19,16 @@ mod manual;
 mod print;
 mod retained_args;
 mod sagas_args;
-mod target;
 mod telling;
 mod upgrade_args;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use checkoutctl::{schemas, stock, topics};
+use checkoutctl::{Cluster, schemas, stock, topics};
 use clap::{CommandFactory, Parser};
 use contracts::{Codec, TopicNames};
+use operations::args::KafkaArgs;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
@@ -40,6 +40,13 @@ use self::telling::during;
 const FOUND: u8 = 1;
 /// Exit status of a command that could not do its work; also of a wrong command line.
 const COULD_NOT: u8 = 2;
+
+/// How long Kafka may be silent where no flag says so.
+const KAFKA_LIMIT: Duration = Duration::from_secs(60);
+
+fn cluster(kafka: &KafkaArgs) -> Cluster {
+    kafka.kafka(KAFKA_LIMIT).into()
+}
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -106,7 +113,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }) => {
             let set = async {
                 let codec = Codec::connect(&registry.config(), names, stock::WRITES).await?;
-                stock::set(&kafka.cluster(), &codec, &stock).await
+                stock::set(&cluster(&kafka), &codec, &stock).await
             };
             during("publishing", set).await?;
             match json {
@@ -126,7 +133,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
             fail_on_drift,
             json,
         } => {
-            let (cluster, options) = (kafka.cluster(), options.options());
+            let (cluster, options) = (cluster(&kafka), options.options());
             let report = topics::apply(&cluster, &names, &options);
             let report = during("creating topics", report).await?;
             if json {
@@ -199,7 +206,7 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
 
 impl args::TopicsPlanArgs {
     async fn plan(&self, names: &TopicNames) -> anyhow::Result<topics::Plan> {
-        let (cluster, options) = (self.kafka.cluster(), self.options.options());
+        let (cluster, options) = (cluster(&self.kafka), self.options.options());
         during("asking Kafka", topics::plan(&cluster, names, &options)).await
     }
 }

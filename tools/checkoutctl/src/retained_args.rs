@@ -4,15 +4,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{Kafka, Target};
+use audit::Target;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, Error, FromArgMatches, error::ErrorKind};
 use contracts::TopicNames;
 use serde_json::json;
 
-use crate::args::{KafkaArgs, RegistryArgs};
 use crate::print;
 use crate::telling::Telling;
+use operations::args::{KafkaArgs, RegistryArgs};
 
 /// `--retained`, and the flags that only it has a use for.
 #[derive(Debug)]
@@ -95,13 +95,9 @@ impl RetainedArgs {
         json: bool,
         names: TopicNames,
     ) -> anyhow::Result<ExitCode> {
-        let cluster = self.0.kafka.cluster();
+        let timeout = Duration::from_secs(self.0.timeout_seconds);
         let target = Target {
-            kafka: Kafka {
-                bootstrap_servers: cluster.bootstrap_servers,
-                properties: cluster.properties,
-                timeout: Duration::from_secs(self.0.timeout_seconds),
-            },
+            kafka: self.0.kafka.kafka(timeout),
             registry: registry.config(),
             topics: names,
             orchestrator: None,

@@ -9,18 +9,14 @@ use contracts::TopicNames;
 use contracts::ids::CartId;
 use contracts::messages::{FailureReason, OperationAction, SagaState};
 use flow::Step;
-use jiff::SignedDuration;
+use operations::args::TargetArgs;
 use operations::operate::{self, Operated, Wish};
+use operations::parse;
 use operations::sagas::{self, Filter, Listed};
 use tokio::time::{Instant, sleep};
 
 use crate::print;
-use crate::target::TargetArgs;
 use crate::telling::{Telling, during};
-
-/// The longest reason, operator or evidence, in characters: as much as the history
-/// keeps of them together.
-const TEXT_MAX_CHARS: usize = 300;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum SagasCommand {
@@ -58,7 +54,7 @@ pub(crate) enum SagasCommand {
 #[command(next_help_heading = "Filters")]
 struct FilterArgs {
     /// Only in this state; may be given several times.
-    #[arg(long, value_name = "STATE", value_parser = state)]
+    #[arg(long, value_name = "STATE", value_parser = parse::state)]
     state: Vec<SagaState>,
 
     /// Only at this step.
@@ -66,11 +62,11 @@ struct FilterArgs {
     step: Option<Step>,
 
     /// Only those begun longer ago than this, such as 90s, 10m or 2d.
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    #[arg(long, value_name = "AGE", value_parser = parse::age)]
     older_than: Option<Duration>,
 
     /// Only those that fail or failed for this reason, such as OUT_OF_STOCK.
-    #[arg(long, value_name = "REASON", value_parser = failure)]
+    #[arg(long, value_name = "REASON", value_parser = parse::failure)]
     failure: Option<FailureReason>,
 }
 
@@ -171,15 +167,15 @@ pub(crate) struct OperateArgs {
     filter: FilterArgs,
 
     /// Why; kept in the saga's history.
-    #[arg(long, value_name = "TEXT", value_parser = words)]
+    #[arg(long, value_name = "TEXT", value_parser = parse::words)]
     reason: String,
 
     /// Who asks; kept in the saga's history.
-    #[arg(long, env = "USER", value_name = "NAME", value_parser = words)]
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = parse::words)]
     operator: String,
 
     /// What proves that the step holds nothing; `resolve` needs it, and --step.
-    #[arg(long, value_name = "TEXT", value_parser = words)]
+    #[arg(long, value_name = "TEXT", value_parser = parse::words)]
     evidence: Option<String>,
 
     /// Tell what would happen, and publish nothing.
@@ -206,56 +202,6 @@ pub(crate) struct OperateArgs {
 
     #[command(flatten)]
     common: Common,
-}
-
-fn state(text: &str) -> Result<SagaState, String> {
-    let wanted = text.to_uppercase().replace('-', "_");
-    let all = SagaState::ALL
-        .iter()
-        .filter(|state| **state != SagaState::Unknown);
-    all.clone()
-        .find(|state| state.as_str() == wanted)
-        .copied()
-        .ok_or_else(|| format!("the states are {}", listed(all.map(|state| state.as_str()))))
-}
-
-fn failure(text: &str) -> Result<FailureReason, String> {
-    let wanted = text.to_uppercase().replace('-', "_");
-    let all = FailureReason::ALL.iter();
-    all.clone()
-        .find(|reason| reason.as_str() == wanted)
-        .copied()
-        .ok_or_else(|| {
-            format!(
-                "the reasons are {}",
-                listed(all.map(|reason| reason.as_str()))
-            )
-        })
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.collect::<Vec<_>>().join(", ")
-}
-
-/// An age such as 10m.
-pub(crate) fn age(text: &str) -> Result<Duration, String> {
-    let wrong = || "an age is 90s, 10m, 2h or 14d".to_owned();
-    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-    let span: SignedDuration = span
-        .to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| wrong())?;
-    Duration::try_from(span).map_err(|_| wrong())
-}
-
-/// Something that was said.
-pub(crate) fn words(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("say something".to_owned()),
-        said if said.chars().count() > TEXT_MAX_CHARS => {
-            Err(format!("at most {TEXT_MAX_CHARS} characters"))
-        }
-        said => Ok(said.to_owned()),
-    }
 }
 
 /// Looks or acts.
@@ -380,23 +326,5 @@ impl OperateArgs {
             self.at_most
         );
         Ok((page.sagas, Vec::new()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_reasons_and_ages_are_read_as_people_write_them() {
-        assert_eq!(state("stuck"), Ok(SagaState::Stuck));
-        assert_eq!(state("in-doubt"), Ok(SagaState::InDoubt));
-        assert!(state("unknown").unwrap_err().contains("COMPENSATING"));
-        assert_eq!(failure("out_of_stock"), Ok(FailureReason::OutOfStock));
-        assert!(failure("bad").is_err());
-        assert_eq!(age("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(age("2d"), Ok(Duration::from_secs(172_800)));
-        assert!(age("soon").is_err());
-        assert!(words("  ").is_err() && words(&"x".repeat(301)).is_err());
     }
 }

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use contracts::TopicNames;
+use operations::args::TargetArgs;
 use operations::preflight;
 
 use crate::print;
-use crate::target::TargetArgs;
 use crate::telling::Telling;
 
 #[derive(clap::Subcommand, Debug)]

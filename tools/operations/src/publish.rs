@@ -10,8 +10,9 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 
-/// What such records give as their source.
-const SOURCE: &str = "/checkout/checkoutctl";
+/// What such records give as their source, whichever program was used: the producer
+/// that topics.yaml names.
+const SOURCE: &str = "/checkout/operators";
 
 /// Where a record has been put: partition and offset.
 pub(crate) type Place = (i32, i64);

@@ -47,6 +47,22 @@ const LOOKED_AT: i64 = 2_000;
 /// How often it does so for one page.
 const LOOKS: usize = 10;
 
+/// By the index of ends.
+const ENDED_LAST: &str = "
+SELECT s.cart_id, s.cart, s.progress, s.wake_at, s.home_partition
+FROM sagas s
+WHERE s.ended_at IS NOT NULL
+ORDER BY s.ended_at DESC LIMIT $1";
+
+/// By the index of timers, as [`IN_FLIGHT`].
+const STANDING: &str = "
+SELECT s.state, s.step, count(*) AS sagas,
+    count(*) FILTER (WHERE s.wake_at < now() - interval '10 seconds') AS late
+FROM sagas s
+WHERE s.wake_at IS NOT NULL
+GROUP BY s.state, s.step
+ORDER BY s.state, s.step";
+
 /// Which sagas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -238,25 +254,71 @@ fn page(mut sagas: Vec<Listed>, limit: usize, looked_at: Option<CartId>) -> Page
 }
 
 fn listed(row: &Row) -> Result<Listed> {
-    let saga = saga(row)?;
-    let state = saga.progress.state;
-    Ok(Listed {
-        cart_id: saga.cart_id,
-        checkout_id: saga.progress.checkout_id,
-        state: state.kind().to_string(),
-        step: state.step().map(|step| step.to_string()),
-        tries: state.waiting().map(|waiting| waiting.tries),
-        started_at: saga.progress.started_at,
-        updated_at: saga.progress.updated_at,
-        wake_at: column(row, "wake_at")?,
-        failure: saga
-            .progress
-            .failure
-            .as_ref()
-            .map(|failure| format!("{}: {}", failure.reason, failure.detail)),
-        operator_note: saga.progress.operator_note.clone(),
-        saga,
-    })
+    Ok(Listed::new(saga(row)?, column(row, "wake_at")?))
+}
+
+impl Listed {
+    /// A saga, and when it is woken next.
+    pub fn new(saga: Saga, wake_at: Option<Timestamp>) -> Self {
+        let progress = &saga.progress;
+        let state = progress.state;
+        let failure = progress.failure.as_ref();
+        Self {
+            cart_id: saga.cart_id,
+            checkout_id: progress.checkout_id,
+            state: state.kind().to_string(),
+            step: state.step().map(|step| step.to_string()),
+            tries: state.waiting().map(|waiting| waiting.tries),
+            started_at: progress.started_at,
+            updated_at: progress.updated_at,
+            wake_at,
+            failure: failure.map(|failure| format!("{}: {}", failure.reason, failure.detail)),
+            operator_note: progress.operator_note.clone(),
+            saga,
+        }
+    }
+}
+
+/// The sagas that ended last, the newest first, by the index of ends.
+///
+/// # Errors
+/// As [`list`].
+pub async fn ended_last(target: &Target, limit: u32, timeout: Duration) -> Result<Vec<Listed>> {
+    let db = Db::orchestrator(target, timeout).await?;
+    let rows = db.query(ENDED_LAST, &[&i64::from(limit)]).await?;
+    rows.iter().map(listed).collect()
+}
+
+/// How many sagas that have not ended stand at a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// The state, such as `STUCK`.
+    pub state: String,
+    /// The step.
+    pub step: Option<String>,
+    /// How many.
+    pub sagas: i64,
+    /// How many of them should have been woken a while ago.
+    pub late: i64,
+}
+
+/// The sagas that have not ended, counted by state and step.
+///
+/// # Errors
+/// When the orchestrator's database cannot be asked within `timeout`.
+pub async fn standing(target: &Target, timeout: Duration) -> Result<Vec<Standing>> {
+    let db = Db::orchestrator(target, timeout).await?;
+    let rows = db.query(STANDING, &[]).await?;
+    let of_row = |row: &Row| {
+        Ok(Standing {
+            state: column(row, "state")?,
+            step: column(row, "step")?,
+            sagas: column(row, "sagas")?,
+            late: column(row, "late")?,
+        })
+    };
+    rows.iter().map(of_row).collect()
 }
 
 /// The saga of a row.

@@ -37,7 +37,7 @@ pub(crate) fn of_state(state: &str) -> Style {
 }
 
 /// How long a time lies back, or ahead, in one unit: "3 min ago".
-pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs();
     let span = span(seconds.unsigned_abs());
     match seconds {
@@ -99,7 +99,7 @@ fn shown_width(text: &str) -> usize {
 }
 
 /// A time of a day, with milliseconds.
-pub(crate) fn clock(at: Timestamp) -> String {
+pub fn clock(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use contracts::{RegistryConfig, TopicNames};
 use runtime::{KafkaSettings, Settings};
 
-use super::CommonArgs;
+use super::{CommonArgs, HttpArgs};
 
 impl CommonArgs {
     /// The settings of the message loop of the service of this name.
@@ -93,15 +93,20 @@ impl CommonArgs {
 
     /// Where the service of this name serves HTTP.
     pub(crate) fn http_address(&self, service: &str) -> SocketAddr {
-        self.http
-            .http_listen
-            .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), own_port(service)))
+        address(&self.http, service)
     }
+}
+
+/// Where the program of this name serves HTTP.
+pub(crate) fn address(http: &HttpArgs, program: &str) -> SocketAddr {
+    let usual = || SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), own_port(program));
+    http.http_listen.unwrap_or_else(usual)
 }
 
 /// The port of a service where none is configured; a free one for a name not known here.
 fn own_port(service: &str) -> u16 {
     match service {
+        "console" => 8090,
         "orchestrator" => 8080,
         "inventory" => 8081,
         "payment" => 8082,

@@ -7,7 +7,9 @@ use contracts::{Message, RecordType, Topic, ids};
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
 use integration_tests::{Options, PATIENCE, System, product};
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Duration, Instant, sleep};
@@ -57,6 +59,12 @@ async fn replace(system: &System, records: usize) -> Vec<Uuid> {
             Err(error) => panic!("{error:?}"),
         }
     }
+    // The controller has made it; the broker may still write into the old one.
+    system
+        .until("the broker has the new topic, empty", async || {
+            is_empty(&system.installation().bootstrap_servers, name)
+        })
+        .await;
     let mut carts = Vec::new();
     for partition in 0..PARTITIONS {
         for _ in 0..records {
@@ -68,6 +76,20 @@ async fn replace(system: &System, records: usize) -> Vec<Uuid> {
         }
     }
     carts
+}
+
+/// Whether the broker has the topic, and no record in it.
+fn is_empty(servers: &str, topic: &str) -> bool {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("log_level", "0")
+        .create()
+        .expect("a client");
+    let limit = Duration::from_secs(5);
+    let end = |partition| client.fetch_watermarks(topic, partition, limit);
+    tokio::task::block_in_place(|| {
+        (0..PARTITIONS).all(|partition| matches!(end(partition), Ok((_, 0))))
+    })
 }
 
 /// A system whose services have read something of every topic.

@@ -402,6 +402,20 @@ async fn letter(
 }
 
 impl Letters {
+    /// Whether these were found, all of them.
+    ///
+    /// # Errors
+    /// Names the first that was not.
+    pub fn all_there(&self, wanted: &[LetterId]) -> Result<()> {
+        let is_there = |id: &&LetterId| self.letters.iter().any(|letter| letter.letter == **id);
+        match wanted.iter().find(|id| !is_there(id)) {
+            None => Ok(()),
+            Some(id) => Err(Error::Invalid(format!(
+                "there is no letter at {id}; `checkoutctl dlq list` names those there are"
+            ))),
+        }
+    }
+
     /// By topic and reason, the most first.
     pub fn groups(&self) -> Vec<Group> {
         let mut groups: BTreeMap<(Topic, &str, &str, String), Group> = BTreeMap::new();
@@ -433,6 +447,16 @@ impl Letters {
         let mut groups: Vec<Group> = groups.into_values().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));
         groups
+    }
+
+    /// The letters of a group.
+    pub fn of<'l>(&'l self, group: &'l Group) -> impl Iterator<Item = &'l Letter> {
+        self.letters.iter().filter(|letter| {
+            letter.topic.name() == group.topic
+                && letter.service == group.service
+                && letter.code == group.code
+                && without_what_differs(&letter.detail) == group.detail
+        })
     }
 
     /// The groups, for people, with colours.
@@ -480,6 +504,14 @@ fn without_what_differs(detail: &str) -> String {
 }
 
 impl Letter {
+    /// Its headers, as text.
+    pub fn headers(&self) -> impl Iterator<Item = (String, String)> {
+        self.raw.headers.iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_deref().unwrap_or_default());
+            (clean(name), clean(&value))
+        })
+    }
+
     /// All of it, for people, with colours.
     pub fn text(&self) -> String {
         let mut text = format!(
@@ -518,12 +550,8 @@ impl Letter {
                 format!("does not decode: {}", why.clone().unwrap_or_default()),
             ),
         }
-        for (name, value) in &self.raw.headers {
-            let value = String::from_utf8_lossy(value.as_deref().unwrap_or_default());
-            text.push_str(&paint(
-                FAINT,
-                format!("  {}: {}", clean(name), clean(&value)),
-            ));
+        for (name, value) in self.headers() {
+            text.push_str(&paint(FAINT, format!("  {name}: {value}")));
             text.push('\n');
         }
         text

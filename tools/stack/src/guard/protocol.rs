@@ -48,6 +48,17 @@ pub struct Stopping {
     pub limit_ms: u64,
 }
 
+impl Default for Stopping {
+    /// With the first, by SIGTERM, in five seconds.
+    fn default() -> Self {
+        Self {
+            signal: nix::sys::signal::Signal::SIGTERM as i32,
+            order: 0,
+            limit_ms: 5_000,
+        }
+    }
+}
+
 /// A command that cleans up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct EndCommand {

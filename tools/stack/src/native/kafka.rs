@@ -22,7 +22,7 @@ use crate::wait;
 /// Formatting a log folder: one start of a JVM.
 const FORMAT_LIMIT: Duration = Duration::from_secs(120);
 /// A broker's start, on a machine that is busy compiling.
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_secs(300);
 /// Milliseconds for an orderly stop. The data is removed afterwards.
 const STOP_LIMIT_MS: u64 = 5_000;
 

@@ -23,7 +23,7 @@ const INITDB_LIMIT: Duration = Duration::from_secs(120);
 /// Asking a program for its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
 /// Its start, on a machine that is busy compiling.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_secs(300);
 /// Milliseconds for an orderly stop. The data is removed afterwards.
 const STOP_LIMIT_MS: u64 = 5_000;
 /// The users that root may become, the first that exists: PostgreSQL refuses

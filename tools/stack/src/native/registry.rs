@@ -14,7 +14,7 @@ use crate::ports;
 use crate::progress::Progress;
 
 /// Its start, on a machine that is busy compiling.
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_secs(300);
 /// Milliseconds for an orderly stop. Nothing it holds is kept.
 const STOP_LIMIT_MS: u64 = 3_000;
 
