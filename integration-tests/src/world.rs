@@ -47,11 +47,12 @@ where
         .expect("it does not panic")
 }
 
-async fn start(brokers: u16) -> Arc<Stack> {
+/// `short_lived`: for one test. What all share lives long enough to be compiled well.
+async fn start(brokers: u16, short_lived: bool) -> Arc<Stack> {
     lasting(move || async move {
         let options = stack::Options {
             brokers,
-            short_lived: true,
+            short_lived,
             ..stack::Options::default()
         };
         Stack::start(options, &Progress::detect())
@@ -67,7 +68,7 @@ impl Parts {
     pub(crate) async fn shared() -> Self {
         static STACK: OnceCell<Arc<Stack>> = OnceCell::const_new();
         Self {
-            stack: Arc::clone(STACK.get_or_init(|| start(1)).await),
+            stack: Arc::clone(STACK.get_or_init(|| start(1, false)).await),
             _permit: None,
         }
     }
@@ -80,7 +81,7 @@ impl Parts {
             .await;
         let permit = Arc::clone(permits).acquire_owned().await;
         Self {
-            stack: start(brokers).await,
+            stack: start(brokers, true).await,
             _permit: permit.ok().map(Arc::new),
         }
     }

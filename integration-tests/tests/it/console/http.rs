@@ -91,7 +91,7 @@ async fn overview(system: &System, console: &Console, ordered: &CartCheckedOut) 
         .await;
     let address = format!("/carts/{}", ordered.cart_id);
     // Brakes are off here; who is away, is told.
-    let brake = "<th scope=\"row\">payments</th><td><span class=\"mark plain\">OFF</span>";
+    let brake = "<th scope=\"row\">payments</th><td data-name=\"Brake\"><span class=\"mark plain\">OFF</span>";
     let texts = [
         brake,
         &address,

@@ -16,7 +16,7 @@ const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("orchestrator", "REPLY_WAIT_MAX_MS", "2000"),
     ("orchestrator", "REPLY_TRIES", "3"),
     ("orchestrator", "BRAKE_POLL_MS", "250"),
-    ("orchestrator", "BRAKE_SILENCE_MS", "1500"),
+    ("orchestrator", "BRAKE_SILENCE_MS", "3500"),
     ("orchestrator", "BRAKE_PROBES_PER_SECOND", "4"),
     ("orchestrator", "BRAKE_HOLD_MAX_MS", "5000"),
 ];

@@ -139,7 +139,8 @@ fn broker(parts: &Parts, node: &Node, short_lived: bool) -> ProcessSpec {
         program: java(),
         args: [
             "-Xms512m",
-            "-Xmx512m",
+            // A hundred installations, as in a run of all tests, have 15,000 partitions.
+            "-Xmx1g",
             // Pauses of a heap this small are short, and this collector takes
             // the least from the two cores.
             "-XX:+UseParallelGC",
