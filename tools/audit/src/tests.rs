@@ -489,7 +489,8 @@ fn a_database_that_was_not_read_is_not_judged() {
     books.read.order = false;
     books.account(checkout(), cart()).order = None;
     assert_eq!(broken(&books, LATER), [""; 0]);
-    assert_eq!(Report::of(&books, LATER, Vec::new()).not_read, ["order"]);
+    let not_read = Report::of(&books, LATER, Vec::new()).not_read;
+    assert_eq!(not_read.first().copied(), Some("order"), "{not_read:?}");
 }
 
 fn letter(topic: Topic, code: &str, message: Option<Message>) -> DeadLetter {
