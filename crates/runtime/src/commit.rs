@@ -1,9 +1,13 @@
 //! One batch, from decoding to publishing.
 //!
-//! First trip: `BEGIN`, lock the progress rows, read. Then the handler, in
-//! memory. Second trip: write, move the progress rows, `COMMIT`. The rows are
-//! locked from the first trip on, so the comparison made there holds until the
-//! commit, and a former owner's batch never gets to its second trip.
+//! Where all rows that it is about were kept from former batches, one trip:
+//! `BEGIN`, move the progress rows by compare-and-set, write and compare, `COMMIT`.
+//! Whatever turns out not to be as it was kept ends the transaction.
+//!
+//! Otherwise, and then, two. First trip: `BEGIN`, lock the progress rows, read. Then
+//! the handler, in memory. Second trip: write, move the progress rows, `COMMIT`. The
+//! rows are locked from the first trip on, so the comparison made there holds until
+//! the commit, and a former owner's batch never gets to its second trip.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,11 +29,23 @@ use crate::session::Step;
 use crate::settings::Backoff;
 use crate::stored::{self, StoredHeader, StoredRecord};
 use crate::worker::{Answers, DueTimer, Worker, topic_name};
-use crate::{Body, Handler, Home, Input, Outbox, clock, measure};
+use crate::{Body, Cache, Handler, Home, Input, Outbox, Sql, clock, measure};
 
 /// How often a batch that lost a race for its inserts is tried again before the
 /// conflict is taken for a property of the data.
 const MAX_CONFLICTS: u32 = 5;
+
+/// How many batches read after one whose rows somebody else had changed: where that is
+/// another instance at work on the same rows, it will go on.
+const READS_AFTER_STALE: u32 = 100;
+
+/// What handling a batch came to.
+struct Handled<C> {
+    records: BTreeMap<Home, Vec<StoredRecord>>,
+    calls: Vec<Call<C>>,
+    /// Inputs that the handler refused; the state is as if they had not been there.
+    refused: Vec<(usize, Poison)>,
+}
 
 /// What a committed batch has still to do, kept while its commit is in doubt.
 struct Prepared<C> {
@@ -215,6 +231,7 @@ impl<H: Handler> Worker<H> {
         let prepared = match self.transact(batch).await {
             Ok(prepared) => prepared,
             Err(failure) => {
+                self.forget_rows();
                 // After a transient fault the connection is given up as a whole.
                 if !matches!(
                     failure,
@@ -236,21 +253,14 @@ impl<H: Handler> Worker<H> {
         &mut self,
         batch: &mut Batch<H::Answer>,
     ) -> Result<Prepared<H::Call>, Failure<H::Call>> {
+        if let Some(prepared) = self.transact_at_once(batch).await? {
+            return Ok(prepared);
+        }
         let mut state = self.read(batch).await?;
-        let prepared = self.handle(batch, &mut state)?;
-        let advance = progress::advance(
-            prepared
-                .homes
-                .iter()
-                .map(|(home, moved)| Advance {
-                    home: *home,
-                    read_to: moved.read_to,
-                    public_sequence: moved.public_sequence,
-                    outputs: self.row_bytes(*home, moved),
-                })
-                .collect(),
-        );
-        let writes = state.map_or_else(Vec::new, |state| self.handler.writes(state));
+        let handled = self.handle(batch, state.as_mut())?;
+        let prepared = self.prepare(batch, handled)?;
+        let writes = self.writes(state);
+        let advance = self.advance(&prepared)?;
         let steps = writes
             .iter()
             .chain([&advance])
@@ -263,6 +273,105 @@ impl<H: Handler> Worker<H> {
             Err(Fault::Transient(reason)) => Err(Failure::InDoubt(reason, prepared)),
             Err(fault) => Err(fault.into()),
         }
+    }
+
+    /// The whole transaction in one trip, where every row was kept from former batches.
+    /// `None` where the batch is to be read and handled again, with no transaction open:
+    /// nothing is refused, and nobody is blamed, on the strength of rows that may be out
+    /// of date.
+    async fn transact_at_once(
+        &mut self,
+        batch: &mut Batch<H::Answer>,
+    ) -> Result<Option<Prepared<H::Call>>, Failure<H::Call>> {
+        let Some(mut state) = self.recall(batch) else {
+            return Ok(None);
+        };
+        let Ok(handled) = self.handle(batch, state.as_mut()) else {
+            return Ok(None);
+        };
+        let is_certain = state
+            .as_ref()
+            .is_none_or(|state| self.handler.is_certain(state));
+        if !handled.refused.is_empty() || !is_certain {
+            return Ok(None);
+        }
+        let prepared = self.prepare(batch, handled)?;
+        let writes = self.writes(state);
+        let advance = self.advance(&prepared)?;
+        let steps = [Step::Plain("BEGIN"), Step::Sql(&advance)]
+            .into_iter()
+            .chain(writes.iter().map(Step::Sql))
+            .chain([Step::Plain("COMMIT")])
+            .collect();
+        reach(Point::InTransaction);
+        match self.session()?.trip(steps).await {
+            Ok(_) => {
+                if !batch.inputs.is_empty() {
+                    measure::row_cache("hit");
+                }
+                Ok(Some(prepared))
+            }
+            Err(Fault::Transient(reason)) => Err(Failure::InDoubt(reason, prepared)),
+            Err(Fault::Conflict(reason) | Fault::Deterministic(reason)) => {
+                tracing::debug!(reason, "a row was not as it was kept; reading");
+                measure::row_cache("stale");
+                self.forget_rows();
+                self.reads_left = READS_AFTER_STALE;
+                self.roll_back().await;
+                Ok(None)
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// The state of a batch whose rows were all kept; `Some(None)` where there is no
+    /// input and so no state.
+    fn recall(&mut self, batch: &Batch<H::Answer>) -> Option<Option<H::State>> {
+        if batch.inputs.is_empty() {
+            return Some(None);
+        }
+        if self.reads_left > 0 {
+            self.reads_left -= 1;
+            return None;
+        }
+        if self.settings.max_cached_rows == 0 {
+            return None;
+        }
+        let state = self.handler.recall(&batch.inputs, &mut self.cache)?;
+        Some(Some(state))
+    }
+
+    fn forget_rows(&mut self) {
+        self.cache = H::Cache::new(self.settings.max_cached_rows);
+    }
+
+    /// What a batch writes, also kept for the next ones.
+    fn writes(&mut self, state: Option<H::State>) -> Vec<Sql> {
+        let Some(state) = state else {
+            return Vec::new();
+        };
+        if self.settings.max_cached_rows > 0 {
+            self.handler.keep(&state, &mut self.cache);
+        }
+        self.handler.writes(state)
+    }
+
+    /// Moves the progress rows of a batch.
+    fn advance(&self, prepared: &Prepared<H::Call>) -> Result<Sql, Fault> {
+        let mut rows = Vec::with_capacity(prepared.homes.len());
+        for (home, moved) in &prepared.homes {
+            let Some(owned) = self.owned.get(home) else {
+                return Err(Fault::Fenced(format!("{home} is not owned any more")));
+            };
+            rows.push(Advance {
+                home: *home,
+                stamp: owned.stamp,
+                read_to: moved.read_to,
+                public_sequence: moved.public_sequence,
+                outputs: self.row_bytes(*home, moved),
+            });
+        }
+        Ok(progress::advance(rows))
     }
 
     /// The first trip: locks the progress rows, makes sure that they are still
@@ -293,21 +402,27 @@ impl<H: Handler> Worker<H> {
         if batch.inputs.is_empty() {
             return Ok(None);
         }
+        measure::row_cache("miss");
         Ok(Some(self.handler.state(&batch.inputs, rows.collect())?))
     }
 
-    /// Lets the handler work, and encodes what it sends. Inputs that it refuses
-    /// are taken out; the state is as if they had not been there.
+    /// Lets the handler work, and encodes what it sends.
     fn handle(
         &self,
-        batch: &mut Batch<H::Answer>,
-        state: &mut Option<H::State>,
-    ) -> Result<Prepared<H::Call>, Failure<H::Call>> {
+        batch: &Batch<H::Answer>,
+        state: Option<&mut H::State>,
+    ) -> Result<Handled<H::Call>, Failure<H::Call>> {
         let mut records: BTreeMap<Home, Vec<StoredRecord>> = BTreeMap::new();
         let mut calls = Vec::new();
         let mut refused = Vec::new();
+        let Some(state) = state else {
+            return Ok(Handled {
+                records,
+                calls,
+                refused,
+            });
+        };
         for (index, input) in batch.inputs.iter().enumerate() {
-            let Some(state) = state.as_mut() else { break };
             let mut out = Outbox::default();
             let handled = catch_unwind(AssertUnwindSafe(|| {
                 self.handler.handle(state, input, &mut out)
@@ -339,6 +454,25 @@ impl<H: Handler> Worker<H> {
                 call,
             }));
         }
+        Ok(Handled {
+            records,
+            calls,
+            refused,
+        })
+    }
+
+    /// Takes the inputs that were refused out of the batch, numbers its public outputs,
+    /// and says how the progress rows move.
+    fn prepare(
+        &self,
+        batch: &mut Batch<H::Answer>,
+        handled: Handled<H::Call>,
+    ) -> Result<Prepared<H::Call>, Fault> {
+        let Handled {
+            mut records,
+            calls,
+            refused,
+        } = handled;
         for (index, poison) in refused.into_iter().rev() {
             batch.condemn(index, poison);
         }

@@ -3,6 +3,9 @@
 use contracts::RegistryError;
 use tokio_postgres::error::SqlState;
 
+/// What the database's function `expect_rows` raises.
+const STALE: &str = "CS001";
+
 /// Why [`run`](crate::run) ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -64,8 +67,8 @@ pub(crate) enum Fault {
     /// Database, broker or registry away, a deadlock, a time-out: wait, learn
     /// again from the progress rows what is committed, go on.
     Transient(String),
-    /// Another instance has written the rows that a batch was about to insert:
-    /// read and handle it again.
+    /// Another instance has written the rows that a batch was about to insert, or
+    /// relied on: read and handle it again.
     Conflict(String),
     /// The database refuses what the batch writes, and would refuse it again.
     Deterministic(String),
@@ -98,6 +101,7 @@ impl From<tokio_postgres::Error> for Fault {
         };
         match code {
             SqlState::UNIQUE_VIOLATION => Fault::Conflict(describe(&error)),
+            ref code if code.code() == STALE => Fault::Conflict(describe(&error)),
             // Data exceptions, violated constraints, limits of the server: the
             // same rows would fail again.
             ref code if matches!(code.code().get(..2), Some("22" | "23" | "54")) => {

@@ -75,6 +75,19 @@ impl fmt::Debug for Sql {
     }
 }
 
+/// What a service keeps of rows from one batch to the next, so that most batches need
+/// not read. It may be out of date, and may be emptied at any time: whatever a batch
+/// takes from it is compared by the database.
+pub trait Cache: Send {
+    /// An empty one, for at most so many rows of a table.
+    fn new(max_rows: usize) -> Self;
+}
+
+/// Nothing is kept: every batch reads.
+impl Cache for () {
+    fn new(_max_rows: usize) -> Self {}
+}
+
 /// The logic of a service: what to read for a batch, what each input does to
 /// it, and what to write.
 ///
@@ -83,9 +96,14 @@ impl fmt::Debug for Sql {
 /// in order, then [`writes`](Handler::writes). All of it is repeated from
 /// `reads` when the transaction has to be repeated, so none of it may have
 /// effects elsewhere.
+///
+/// Where [`recall`](Handler::recall) finds in the cache all that a batch is about, it
+/// stands in for `reads` and `state`, and the batch is a single round trip.
 pub trait Handler: Send + Sync + 'static {
     /// The rows a batch has read, as `handle` changes them.
     type State: Send;
+    /// What is kept of rows between batches; `()` where nothing is.
+    type Cache: Cache;
     /// A call to the outside, made after the commit; [`std::convert::Infallible`]
     /// where there is none.
     type Call: Send + 'static;
@@ -115,6 +133,27 @@ pub trait Handler: Send + Sync + 'static {
         batch: &[Input<Self::Answer>],
         rows: Vec<Vec<Row>>,
     ) -> Result<Self::State, tokio_postgres::Error>;
+
+    /// The state made of what is kept, without the database; `None` where a row has to
+    /// be read. The writes of such a state compare every row that was taken from the
+    /// cache, also those that do not change.
+    fn recall(
+        &self,
+        _batch: &[Input<Self::Answer>],
+        _cache: &mut Self::Cache,
+    ) -> Option<Self::State> {
+        None
+    }
+
+    /// Whether all that `recall` took for new was inserted: the insert is what finds
+    /// out that it is not new. Otherwise the batch is read and handled again.
+    fn is_certain(&self, _state: &Self::State) -> bool {
+        true
+    }
+
+    /// Keeps the rows as a batch leaves them, before they are written. The cache is
+    /// emptied where the batch fails.
+    fn keep(&self, _state: &Self::State, _cache: &mut Self::Cache) {}
 
     /// Handles one input.
     ///

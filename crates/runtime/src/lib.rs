@@ -1,5 +1,5 @@
 //! The runtime of every service of the checkout saga: a batch of inputs in, one
-//! database transaction of two round trips, messages out.
+//! database transaction of one or two round trips, messages out.
 //!
 //! For each partition it consumes, a service's own database holds one row of
 //! the table `progress`: the next offset, the epoch of the owner and the
@@ -56,7 +56,7 @@ mod traffic;
 mod worker;
 
 pub use fault::RunError;
-pub use handler::{Body, Handler, Home, Input, Outbox, Sql};
+pub use handler::{Body, Cache, Handler, Home, Input, Outbox, Sql};
 pub use health::{Health, HealthReport};
 pub use progress::MIGRATIONS;
 pub use session::{Connector, connector_without_tls};

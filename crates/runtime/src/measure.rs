@@ -54,6 +54,10 @@ pub(crate) fn describe() {
         "saga_database_trips_total",
         "Round trips to the database by the message loop"
     );
+    describe_counter!(
+        "saga_row_cache_total",
+        "Batches by where their rows were from: hit (kept from former batches), miss (read), stale (kept, but changed by somebody else, so read after all)"
+    );
     describe_counter!("saga_timers_fired_total", "Timers fired");
     describe_counter!("saga_faults_total", "Faults of the surroundings, by kind");
     describe_counter!(
@@ -84,6 +88,11 @@ pub(crate) fn describe() {
 /// Statements sent together to the database.
 pub(crate) fn database_trip() {
     counter!("saga_database_trips_total").increment(1);
+}
+
+/// Where the rows of a batch were from.
+pub(crate) fn row_cache(result: &'static str) {
+    counter!("saga_row_cache_total", "result" => result).increment(1);
 }
 
 pub(crate) fn input(kind: &'static str, outcome: &'static str) {

@@ -19,6 +19,10 @@ pub const MIGRATIONS: &[(&str, &str)] = &[
         "V2__last_record",
         include_str!("../migrations/V2__last_record.sql"),
     ),
+    (
+        "V3__expect_rows",
+        include_str!("../migrations/V3__expect_rows.sql"),
+    ),
 ];
 
 /// Takes partitions over: a new epoch fences every former owner.
@@ -35,14 +39,19 @@ FROM progress p JOIN unnest($1::text[], $2::int4[]) AS u (topic, partition)
   ON p.topic = u.topic AND p.partition = u.partition
 ORDER BY p.topic, p.partition FOR UPDATE OF p";
 
-/// Moves the rows that [`LOCK`] holds.
+/// Moves the rows of a batch, if they are as they were left: by compare-and-set.
 const ADVANCE: &str = "
-UPDATE progress p
-SET revision = p.revision + 1, next_offset = u.next_offset, last_record = u.last_record,
-    public_sequence = u.public_sequence, outputs = u.outputs, updated_at = now()
-FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::bytea[])
-  AS u (topic, partition, next_offset, last_record, public_sequence, outputs)
-WHERE p.topic = u.topic AND p.partition = u.partition";
+WITH moved AS (
+    UPDATE progress p
+    SET revision = p.revision + 1, next_offset = u.next_offset, last_record = u.last_record,
+        public_sequence = u.public_sequence, outputs = u.outputs, updated_at = now()
+    FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[],
+        $8::bytea[])
+      AS u (topic, partition, epoch, revision, next_offset, last_record, public_sequence, outputs)
+    WHERE p.topic = u.topic AND p.partition = u.partition
+      AND p.epoch = u.epoch AND p.revision = u.revision
+    RETURNING 1
+) SELECT expect_rows((SELECT count(*) FROM moved), cardinality($1))";
 
 /// Every text above, to be prepared.
 pub(crate) const STATEMENTS: &[&str] = &[CLAIM, LOCK, ADVANCE];
@@ -78,6 +87,8 @@ pub(crate) struct ReadTo {
 /// How a batch moves a row.
 pub(crate) struct Advance {
     pub(crate) home: Home,
+    /// How it was left.
+    pub(crate) stamp: Stamp,
     pub(crate) read_to: Option<ReadTo>,
     pub(crate) public_sequence: i64,
     pub(crate) outputs: Vec<u8>,
@@ -99,8 +110,12 @@ pub(crate) fn lock(homes: impl Iterator<Item = Home>) -> Sql {
     Sql::new(LOCK, vec![Box::new(topics), Box::new(partitions)])
 }
 
-pub(crate) fn advance(rows: Vec<Advance>) -> Sql {
+pub(crate) fn advance(mut rows: Vec<Advance>) -> Sql {
+    // In the order in which they are locked elsewhere.
+    rows.sort_unstable_by_key(|row| (row.home.topic.name(), row.home.partition));
     let (topics, partitions) = columns(rows.iter().map(|row| row.home));
+    let epochs: Vec<i64> = rows.iter().map(|row| row.stamp.epoch).collect();
+    let revisions: Vec<i64> = rows.iter().map(|row| row.stamp.revision).collect();
     let read_to = || rows.iter().map(|row| row.read_to);
     let next_offsets: Vec<Option<i64>> = read_to()
         .map(|read_to| read_to.map(|read_to| read_to.next_offset))
@@ -115,6 +130,8 @@ pub(crate) fn advance(rows: Vec<Advance>) -> Sql {
         vec![
             Box::new(topics),
             Box::new(partitions),
+            Box::new(epochs),
+            Box::new(revisions),
             Box::new(next_offsets),
             Box::new(last_records),
             Box::new(sequences),

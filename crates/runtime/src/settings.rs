@@ -23,6 +23,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// Most inputs in one batch.
     pub max_batch_records: usize,
+    /// Most rows of a table that are kept between batches; 0 makes every batch read.
+    pub max_cached_rows: usize,
     /// Messages published but not yet acknowledged; at the limit no new batch is
     /// started.
     pub max_unacknowledged_records: usize,
@@ -76,6 +78,7 @@ impl Settings {
         Self {
             kafka,
             max_batch_records: 1_000,
+            max_cached_rows: 10_000,
             max_unacknowledged_records: 20_000,
             max_message_bytes: 1_000_000,
             timer_tick: Duration::from_millis(200),

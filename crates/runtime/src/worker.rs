@@ -18,7 +18,7 @@ use crate::publisher::Publisher;
 use crate::session::{Connector, Session, Step};
 use crate::settings::{Backoff, Settings};
 use crate::trace::Spans;
-use crate::{Handler, Health, Home, clock, failpoint, measure, progress, topics};
+use crate::{Cache, Handler, Health, Home, clock, failpoint, measure, progress, topics};
 
 /// Runs a service until `shutdown` becomes true: then the batch in hand is
 /// finished, its messages are acknowledged, and the group is left at once.
@@ -53,6 +53,8 @@ pub async fn run<H: Handler>(
             session: None,
             lane: None,
             owned: BTreeMap::new(),
+            cache: H::Cache::new(settings.max_cached_rows),
+            reads_left: 0,
             pending: VecDeque::new(),
             source: format!("/checkout/{}", H::NAME),
             settings: settings.clone(),
@@ -104,6 +106,10 @@ pub(crate) struct Worker<H: Handler> {
     /// Where public outputs are published in transactions.
     pub(crate) lane: Option<Lane>,
     pub(crate) owned: BTreeMap<Home, Owned>,
+    /// The rows of former batches.
+    pub(crate) cache: H::Cache,
+    /// So many batches read, whatever is kept.
+    pub(crate) reads_left: u32,
     /// Records handed over and not yet in a batch.
     pending: VecDeque<(u64, RawRecord)>,
     /// `ce_source` of every message.

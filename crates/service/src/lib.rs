@@ -40,5 +40,5 @@ pub use args::{
 };
 pub use gauges::GaugeQuery;
 pub use purge::Purge;
-pub use rows::{Rows, Written, column};
+pub use rows::{RowCache, Rows, Written, column};
 pub use web::run_pages;

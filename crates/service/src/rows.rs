@@ -1,19 +1,39 @@
 //! The rows that a batch has read, and which of them it changes.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::num::NonZeroUsize;
 
+use lru::LruCache;
 use tokio_postgres::types::ToSql;
 
 /// Rows of one table by key. A batch reads them, its inputs change them in order, and
 /// each row is written once at the end: new ones and changed ones apart, in the
 /// order of their keys, so that two instances cannot deadlock.
+///
+/// A table whose rows are kept between batches has a column `revision`, 0 in a new row
+/// and raised by each update: by it the database tells whether a row is as it was kept.
 #[derive(Debug)]
-pub struct Rows<K, V>(BTreeMap<K, (Mark, V)>);
+pub struct Rows<K, V> {
+    rows: BTreeMap<K, Entry<V>>,
+    /// Taken for new without a look.
+    presumed_new: BTreeSet<K>,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    mark: Mark,
+    revision: i32,
+    row: V,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
+    /// Read by this batch, which holds its lock.
     Read,
+    /// Kept from a former batch.
+    Kept,
     Changed,
     New,
 }
@@ -25,16 +45,127 @@ pub struct Written<K, V> {
     pub new: Vec<(K, V)>,
     /// Rows to update.
     pub changed: Vec<(K, V)>,
+    /// The revisions that they have before.
+    pub revisions: Vec<i32>,
+    /// Rows that were kept from a former batch and do not change, with the revisions that
+    /// they must still have.
+    pub relied_on: Vec<(K, i32)>,
+}
+
+impl<K: Ord + Clone, V> Written<K, V> {
+    /// The rows to be locked and compared before anything is updated: none where the
+    /// updates compare all there is. Otherwise those to be updated too, so that all are
+    /// locked in the order of their keys.
+    pub fn compared(&self) -> Vec<(K, i32)> {
+        if self.relied_on.is_empty() {
+            return Vec::new();
+        }
+        let changed = self.changed.iter().map(|(key, _)| key.clone());
+        let mut compared: Vec<_> = changed.zip(self.revisions.iter().copied()).collect();
+        compared.extend(self.relied_on.iter().cloned());
+        compared.sort_unstable();
+        compared
+    }
+}
+
+/// Rows of one table, kept from one batch to the next; those not used for longest make
+/// way for others.
+#[derive(Debug)]
+pub struct RowCache<K: Hash + Eq, V>(LruCache<K, (i32, V)>);
+
+impl<K: Hash + Eq, V> RowCache<K, V> {
+    /// An empty one, for at most so many rows.
+    pub fn new(max_rows: usize) -> Self {
+        let max_rows = NonZeroUsize::new(max_rows).unwrap_or(NonZeroUsize::MIN);
+        // It grows as it fills.
+        let mut rows = LruCache::unbounded();
+        rows.resize(max_rows);
+        Self(rows)
+    }
+}
+
+impl<K: Hash + Eq + Send, V: Send> runtime::Cache for RowCache<K, V> {
+    fn new(max_rows: usize) -> Self {
+        Self::new(max_rows)
+    }
+}
+
+impl<K: Ord + Hash + Clone, V: Clone> Rows<K, V> {
+    /// Takes the row of this key as it was kept; false where it was not.
+    pub fn recall(&mut self, key: &K, cache: &mut RowCache<K, V>) -> bool {
+        if self.rows.contains_key(key) {
+            return true;
+        }
+        let Some((revision, row)) = cache.0.get(key) else {
+            return false;
+        };
+        let entry = Entry {
+            mark: Mark::Kept,
+            revision: *revision,
+            row: row.clone(),
+        };
+        self.rows.insert(key.clone(), entry);
+        true
+    }
+
+    /// Takes the row of this key as it was kept, and where it was not, takes it for one
+    /// that does not exist yet.
+    pub fn recall_or_presume_new(&mut self, key: &K, cache: &mut RowCache<K, V>) {
+        if !self.recall(key, cache) {
+            self.presume_new(key.clone());
+        }
+    }
+
+    /// Keeps these rows, as they will be once they are written. `kept` makes of each what
+    /// later batches find; nothing of a row that they will not need.
+    pub fn keep(&self, cache: &mut RowCache<K, V>, kept: impl Fn(&V) -> Option<V>) {
+        for (key, entry) in &self.rows {
+            let revision = match entry.mark {
+                Mark::Kept => continue,
+                Mark::Read | Mark::New => entry.revision,
+                Mark::Changed => entry.revision.wrapping_add(1),
+            };
+            match kept(&entry.row) {
+                Some(row) => {
+                    cache.0.put(key.clone(), (revision, row));
+                }
+                None => {
+                    cache.0.pop(key);
+                }
+            }
+        }
+    }
 }
 
 impl<K: Ord, V> Rows<K, V> {
+    /// Takes the row of this key for one that does not exist yet.
+    pub fn presume_new(&mut self, key: K) {
+        self.presumed_new.insert(key);
+    }
+
+    /// Whether all that was presumed new is inserted, so that the table's keys tell.
+    pub fn is_certain(&self) -> bool {
+        let is_new = |key| self.rows.get(key).is_some_and(|row| row.mark == Mark::New);
+        self.presumed_new.iter().all(is_new)
+    }
+
+    /// Adds a row as the table has it.
+    pub fn add(&mut self, key: K, revision: i32, row: V) {
+        let entry = Entry {
+            mark: Mark::Read,
+            revision,
+            row,
+        };
+        self.rows.insert(key, entry);
+    }
+
     /// The row of this key, as it is now.
     pub fn get<Q>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        self.0.get(key).map(|(_, row)| row)
+        self.rows.get(key).map(|entry| &entry.row)
     }
 
     /// The row of this key, to be changed: it will be written.
@@ -43,26 +174,31 @@ impl<K: Ord, V> Rows<K, V> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        self.0.get_mut(key).map(|(mark, row)| {
-            if *mark == Mark::Read {
-                *mark = Mark::Changed;
+        self.rows.get_mut(key).map(|entry| {
+            if entry.mark != Mark::New {
+                entry.mark = Mark::Changed;
             }
-            row
+            &mut entry.row
         })
     }
 
     /// Puts a row in place of the one of this key, if there is one; it will be written.
     pub fn put(&mut self, key: K, row: V) {
-        let mark = match self.0.get(&key) {
-            Some((Mark::Read | Mark::Changed, _)) => Mark::Changed,
-            Some((Mark::New, _)) | None => Mark::New,
+        if let Some(known) = self.get_mut(&key) {
+            *known = row;
+            return;
+        }
+        let entry = Entry {
+            mark: Mark::New,
+            revision: 0,
+            row,
         };
-        self.0.insert(key, (mark, row));
+        self.rows.insert(key, entry);
     }
 
     /// All rows, in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.0.iter().map(|(key, (_, row))| (key, row))
+        self.rows.iter().map(|(key, entry)| (key, &entry.row))
     }
 
     /// What is to be written.
@@ -70,30 +206,74 @@ impl<K: Ord, V> Rows<K, V> {
         let mut written = Written {
             new: Vec::new(),
             changed: Vec::new(),
+            revisions: Vec::new(),
+            relied_on: Vec::new(),
         };
-        for (key, (mark, row)) in self.0 {
-            match mark {
+        for (key, entry) in self.rows {
+            match entry.mark {
                 Mark::Read => {}
-                Mark::Changed => written.changed.push((key, row)),
-                Mark::New => written.new.push((key, row)),
+                Mark::Kept => written.relied_on.push((key, entry.revision)),
+                Mark::Changed => {
+                    written.changed.push((key, entry.row));
+                    written.revisions.push(entry.revision);
+                }
+                Mark::New => written.new.push((key, entry.row)),
             }
         }
         written
     }
 }
 
-/// The rows as they were read.
+/// The rows as they were read, of a table without revisions.
 impl<K: Ord, V> FromIterator<(K, V)> for Rows<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(rows: I) -> Self {
-        let read = |(key, row)| (key, (Mark::Read, row));
-        Self(rows.into_iter().map(read).collect())
+        let mut read = Self::default();
+        for (key, row) in rows {
+            read.add(key, 0, row);
+        }
+        read
     }
 }
 
 impl<K: Ord, V> Default for Rows<K, V> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self {
+            rows: BTreeMap::new(),
+            presumed_new: BTreeSet::new(),
+        }
     }
+}
+
+/// A statement that updates rows, `$1` being the array of their keys, and ends the
+/// transaction where it does not find all of them.
+#[macro_export]
+macro_rules! update_all {
+    ($update:literal) => {
+        concat!(
+            "WITH updated AS (",
+            $update,
+            " RETURNING 1) SELECT expect_rows((SELECT count(*) FROM updated), cardinality($1))"
+        )
+    };
+}
+
+/// A statement that locks rows by key (`$1`, in order) and revision (`$2`), and ends the
+/// transaction where it does not find all of them.
+#[macro_export]
+macro_rules! compare_all {
+    ($table:literal, $key:literal, $type:literal) => {
+        concat!(
+            "SELECT expect_rows((SELECT count(*) FROM (SELECT FROM ",
+            $table,
+            " t JOIN unnest($1::",
+            $type,
+            "[], $2::int4[]) AS u (key, revision) ON t.",
+            $key,
+            " = u.key AND t.revision = u.revision ORDER BY t.",
+            $key,
+            " FOR UPDATE OF t) found), cardinality($1))"
+        )
+    };
 }
 
 /// One column of rows as an array, for statements that write whole batches with `unnest`.

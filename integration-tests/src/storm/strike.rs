@@ -14,7 +14,7 @@ use audit::DeadLetter;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use stack::PartKind;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::schedule::{Event, Fault, Target};
 use crate::gateway::Misbehaviour;
@@ -25,6 +25,10 @@ pub(super) use processes::heal;
 
 /// Longer than the payment service of a storm waits for an answer.
 const GATEWAY_IS_LATE: Duration = Duration::from_millis(1_500);
+
+/// How much longer than planned the gateway misbehaves at most, until somebody has met it.
+const MET_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Does one fault and undoes it. What it leaves open is drawn from the storm's seed.
 pub(super) async fn strike(ground: &Ground, event: &Event, seed: u64) {
@@ -78,7 +82,17 @@ async fn misbehave(ground: &Ground, event: &Event) {
         Fault::SilenceGateway => Misbehaviour::IsLate(GATEWAY_IS_LATE),
         _ => Misbehaviour::LosesAnswers,
     });
+    let before = ground.gateway.misbehaved();
     sleep(event.lasts).await;
+    // What struck before may keep payment from asking at all: on a slow machine for
+    // longer than this was to last, and then nothing would have met the fault.
+    let met = async {
+        while ground.gateway.misbehaved() == before {
+            sleep(LOOK_AGAIN).await;
+        }
+    };
+    // Elapsing means that nobody pays any more.
+    let _ = timeout(MET_WITHIN, met).await;
     ground.gateway.set(Misbehaviour::None);
 }
 

@@ -16,7 +16,7 @@ use runtime::{Body, Handler, Home, Input, Outbox, Sql};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::state::{Answer, Reservation, Reserve, State};
+use crate::state::{Answer, Kept, Reservation, Reserve, State};
 use crate::store;
 
 /// Most characters of a product id.
@@ -33,6 +33,7 @@ type Out = Outbox<Infallible>;
 
 impl Handler for Inventory {
     type State = State;
+    type Cache = Kept;
     type Call = Infallible;
     type Answer = Infallible;
 
@@ -84,6 +85,47 @@ impl Handler for Inventory {
         rows: Vec<Vec<Row>>,
     ) -> Result<State, tokio_postgres::Error> {
         store::state(&rows)
+    }
+
+    fn recall(&self, batch: &[Input<Infallible>], kept: &mut Kept) -> Option<State> {
+        let mut state = State::default();
+        for input in batch {
+            let all = match &input.body {
+                Body::Message(Message::ReserveInventory(m)) => {
+                    let reservations = &mut kept.reservations;
+                    state
+                        .reservations
+                        .recall_or_presume_new(&m.checkout_id, reservations);
+                    let mut products = m.items.iter().map(|item| &item.product_id);
+                    products.all(|product| state.stock.recall(product, &mut kept.stock))
+                }
+                Body::Message(Message::ReleaseInventory(m)) => state.recall(m.checkout_id, kept),
+                Body::Message(Message::SetStock(m)) => {
+                    state.stock.recall(&m.product_id, &mut kept.stock)
+                }
+                Body::Timer(checkout) => {
+                    state.recall(CheckoutId::from_untyped_uuid(*checkout), kept)
+                }
+                Body::Message(_) => true,
+                Body::Answer(never) => match *never {},
+            };
+            if !all {
+                return None;
+            }
+        }
+        Some(state)
+    }
+
+    fn is_certain(&self, state: &State) -> bool {
+        state.reservations.is_certain()
+    }
+
+    fn keep(&self, state: &State, kept: &mut Kept) {
+        // What holds nothing is hardly asked for again.
+        state.reservations.keep(&mut kept.reservations, |row| {
+            (row.state() == "RESERVED").then(|| row.clone())
+        });
+        state.stock.keep(&mut kept.stock, |row| Some(*row));
     }
 
     fn handle(

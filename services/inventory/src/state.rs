@@ -4,7 +4,7 @@ use contracts::ids::{CartId, CheckoutId, CommandId};
 use contracts::messages::{ReleaseReason, ReservationItem, UnavailableItem};
 use jiff::Timestamp;
 use runtime::Home;
-use service::Rows;
+use service::{RowCache, Rows};
 
 /// All rows of a batch.
 #[derive(Debug, Default)]
@@ -13,6 +13,38 @@ pub(crate) struct State {
     pub(crate) reservations: Rows<CheckoutId, Reservation>,
     /// The stock of every product that the batch may touch.
     pub(crate) stock: Rows<String, Stock>,
+}
+
+/// The rows of former batches.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) reservations: RowCache<CheckoutId, Reservation>,
+    pub(crate) stock: RowCache<String, Stock>,
+}
+
+impl runtime::Cache for Kept {
+    fn new(max_rows: usize) -> Self {
+        Self {
+            reservations: RowCache::new(max_rows),
+            stock: RowCache::new(max_rows),
+        }
+    }
+}
+
+impl State {
+    /// Takes what is kept of a checkout and of the stock that it holds; false where
+    /// something is not.
+    pub(crate) fn recall(&mut self, checkout: CheckoutId, kept: &mut Kept) -> bool {
+        if !self.reservations.recall(&checkout, &mut kept.reservations) {
+            return false;
+        }
+        let held = self.reservations.get(&checkout);
+        let held = held.map_or(&[][..], Reservation::reserved_items);
+        let products: Vec<_> = held.iter().map(|item| item.product_id.clone()).collect();
+        products
+            .iter()
+            .all(|product| self.stock.recall(product, &mut kept.stock))
+    }
 }
 
 /// What inventory has heard of one checkout.

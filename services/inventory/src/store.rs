@@ -11,6 +11,7 @@ use runtime::{Home, Sql};
 use serde_json::Value;
 use service::{GaugeQuery, Purge, column};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::state::{Answer, Release, Reservation, Reserve, State, Stock};
@@ -18,7 +19,7 @@ use crate::state::{Answer, Release, Reservation, Reserve, State, Stock};
 const LOCK_RESERVATIONS: &str = "
 SELECT checkout_id, cart_id, reserve_command_id, answered_at, reservation_id, expires_at,
        unavailable_items, release_command_id, release_reason, released_at,
-       home_topic, home_partition, traceparent, wake_at
+       home_topic, home_partition, traceparent, wake_at, revision
 FROM reservations WHERE checkout_id = ANY($1::uuid[]) ORDER BY checkout_id FOR UPDATE";
 
 const READ_ITEMS: &str = "
@@ -28,7 +29,7 @@ FROM reservation_items WHERE checkout_id = ANY($1::uuid[]) ORDER BY checkout_id,
 /// The products named in the batch, and those of the reservations it may release. The array
 /// is made first, so that the stock is looked up by its key.
 const LOCK_STOCK: &str = "
-SELECT product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at
+SELECT product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at, revision
 FROM stock WHERE product_id = ANY(ARRAY(
     SELECT unnest($1::text[])
     UNION
@@ -46,13 +47,20 @@ SELECT * FROM unnest(
     $12::text[], $13::int4[], $14::text[], $15::timestamptz[])";
 
 /// What a release or a timer changes; the rest of a row stays as it was inserted.
-const UPDATE_RESERVATIONS: &str = "
+const UPDATE_RESERVATIONS: &str = service::update_all!(
+    "
 UPDATE reservations r
 SET state = u.state, release_command_id = u.release_command_id,
-    release_reason = u.release_reason, released_at = u.released_at, wake_at = u.wake_at
-FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[])
-  AS u (checkout_id, state, release_command_id, release_reason, released_at, wake_at)
-WHERE r.checkout_id = u.checkout_id";
+    release_reason = u.release_reason, released_at = u.released_at, wake_at = u.wake_at,
+    revision = r.revision + 1
+FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+    $7::int4[])
+  AS u (checkout_id, state, release_command_id, release_reason, released_at, wake_at, revision)
+WHERE r.checkout_id = u.checkout_id AND r.revision = u.revision"
+);
+
+const COMPARE_RESERVATIONS: &str = service::compare_all!("reservations", "checkout_id", "uuid");
+const COMPARE_STOCK: &str = service::compare_all!("stock", "product_id", "text");
 
 const INSERT_ITEMS: &str = "
 INSERT INTO reservation_items (checkout_id, line, product_id, quantity)
@@ -62,13 +70,16 @@ const INSERT_STOCK: &str = "
 INSERT INTO stock (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at)
 SELECT * FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[])";
 
-const UPDATE_STOCK: &str = "
+const UPDATE_STOCK: &str = service::update_all!(
+    "
 UPDATE stock s
 SET on_hand = u.on_hand, reserved = u.reserved, set_command_id = u.set_command_id,
-    reserved_when_set = u.reserved_when_set, set_at = u.set_at
-FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[])
-  AS u (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at)
-WHERE s.product_id = u.product_id";
+    reserved_when_set = u.reserved_when_set, set_at = u.set_at, revision = s.revision + 1
+FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[],
+    $7::int4[])
+  AS u (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at, revision)
+WHERE s.product_id = u.product_id AND s.revision = u.revision"
+);
 
 /// One look-up in the index of timers for each home.
 const DUE: &str = "
@@ -110,7 +121,9 @@ pub(crate) const STATEMENTS: &[&str] = &[
     LOCK_STOCK,
     INSERT_RESERVATIONS,
     UPDATE_RESERVATIONS,
+    COMPARE_RESERVATIONS,
     INSERT_ITEMS,
+    COMPARE_STOCK,
     INSERT_STOCK,
     UPDATE_STOCK,
     DUE,
@@ -164,13 +177,17 @@ pub(crate) fn state(rows: &[Vec<Row>]) -> Result<State, tokio_postgres::Error> {
                 quantity: row.try_get(2)?,
             });
     }
-    Ok(State {
-        reservations: reservations
-            .iter()
-            .map(|row| reservation(row, &mut held))
-            .collect::<Result<_, _>>()?,
-        stock: stock.iter().map(stock_row).collect::<Result<_, _>>()?,
-    })
+    let mut state = State::default();
+    for row in reservations {
+        let (checkout, reservation) = reservation(row, &mut held)?;
+        let revision = row.try_get("revision")?;
+        state.reservations.add(checkout, revision, reservation);
+    }
+    for row in stock {
+        let (product, stock) = stock_row(row)?;
+        state.stock.add(product, row.try_get("revision")?, stock);
+    }
+    Ok(state)
 }
 
 fn reservation(
@@ -252,19 +269,34 @@ fn stock_row(row: &Row) -> Result<(String, Stock), tokio_postgres::Error> {
 pub(crate) fn writes(state: State) -> Vec<Sql> {
     let mut writes = Vec::new();
     let reservations = state.reservations.into_written();
+    let compared = reservations.compared();
+    if !compared.is_empty() {
+        let checkouts = column(&compared, |(checkout, _)| checkout.into_untyped_uuid());
+        writes.push(compare(COMPARE_RESERVATIONS, checkouts, &compared));
+    }
     if !reservations.new.is_empty() {
         writes.push(insert_reservations(&reservations.new));
         writes.extend(insert_items(&reservations.new));
     }
     if !reservations.changed.is_empty() {
-        writes.push(update_reservations(&reservations.changed));
+        writes.push(update_reservations(
+            &reservations.changed,
+            reservations.revisions,
+        ));
     }
     let stock = state.stock.into_written();
+    let compared = stock.compared();
+    if !compared.is_empty() {
+        let products = column(&compared, |(product, _)| product.clone());
+        writes.push(compare(COMPARE_STOCK, products, &compared));
+    }
     if !stock.new.is_empty() {
         writes.push(write_stock(INSERT_STOCK, &stock.new));
     }
     if !stock.changed.is_empty() {
-        writes.push(write_stock(UPDATE_STOCK, &stock.changed));
+        let mut update = write_stock(UPDATE_STOCK, &stock.changed);
+        update.params.push(Box::new(stock.revisions));
+        writes.push(update);
     }
     writes
 }
@@ -306,7 +338,16 @@ fn insert_reservations(rows: &[ReservationRow]) -> Sql {
     )
 }
 
-fn update_reservations(rows: &[ReservationRow]) -> Sql {
+/// Compares rows that were kept from a former batch.
+fn compare<K>(
+    text: &'static str,
+    keys: Box<dyn ToSql + Sync + Send>,
+    rows: &[(K, i32)],
+) -> Sql {
+    Sql::new(text, vec![keys, column(rows, |(_, revision)| *revision)])
+}
+
+fn update_reservations(rows: &[ReservationRow], revisions: Vec<i32>) -> Sql {
     Sql::new(
         UPDATE_RESERVATIONS,
         vec![
@@ -316,6 +357,7 @@ fn update_reservations(rows: &[ReservationRow]) -> Sql {
             column(rows, |(_, row)| row.release.map(|r| r.reason.as_str())),
             column(rows, |(_, row)| row.release.map(|r| r.at)),
             column(rows, |(_, row)| row.wake_at),
+            Box::new(revisions),
         ],
     )
 }

@@ -12,13 +12,14 @@ use contracts::{Message, Poison, RecordType, Topic};
 use flow::{Rules, Step, next};
 use jiff::Timestamp;
 use runtime::{Body, Handler, Home, Input, Outbox, Sql};
+use service::RowCache;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::brake::Brake;
 use crate::history::{self, Entry};
 use crate::state::{Beginning, Cause, State};
-use crate::{observe, store};
+use crate::{observe, state, store};
 
 /// What is sent beside the commands of the steps.
 const OWN: [RecordType; 5] = [
@@ -83,6 +84,7 @@ impl Orchestrator {
 
 impl Handler for Orchestrator {
     type State = State;
+    type Cache = RowCache<CartId, state::Row>;
     type Call = Infallible;
     type Answer = Infallible;
 
@@ -119,6 +121,36 @@ impl Handler for Orchestrator {
         rows: Vec<Vec<Row>>,
     ) -> Result<State, tokio_postgres::Error> {
         store::state(rows)
+    }
+
+    fn recall(&self, batch: &[Input<Infallible>], cache: &mut Self::Cache) -> Option<State> {
+        let mut state = State::default();
+        for input in batch {
+            let Some(cart) = cart_of(&input.body) else {
+                continue;
+            };
+            if let Body::Message(Message::CartCheckedOut(_)) = &input.body {
+                // Its insert finds a cart, or another cart's event id, that is known.
+                state.sagas.recall_or_presume_new(&cart, cache);
+            } else if !state.sagas.recall(&cart, cache) {
+                return None;
+            }
+        }
+        Some(state)
+    }
+
+    fn is_certain(&self, state: &State) -> bool {
+        state.sagas.is_certain()
+    }
+
+    fn keep(&self, state: &State, cache: &mut Self::Cache) {
+        // What has ended rests.
+        state.sagas.keep(cache, |row| {
+            row.wake_at.is_some().then(|| state::Row {
+                began: None,
+                ..row.clone()
+            })
+        });
     }
 
     fn handle(

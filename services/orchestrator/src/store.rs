@@ -6,7 +6,7 @@ use contracts::ids::{CartId, CheckoutId, GenericUuid};
 use flow::{Cart, Progress, Saga, Step};
 use jiff::Timestamp;
 use runtime::{Home, Sql};
-use service::{GaugeQuery, Purge, Rows};
+use service::{GaugeQuery, Purge, Rows, column};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::history;
 use crate::state::{Beginning, Row, State};
 
 const LOCK: &str = "
-SELECT cart_id, cart, progress, wake_at
+SELECT cart_id, cart, progress, wake_at, revision
 FROM sagas WHERE cart_id = ANY($1::uuid[]) ORDER BY cart_id FOR UPDATE";
 
 const INSERT: &str = "
@@ -27,24 +27,30 @@ FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $
     traceparent)";
 
 /// A failed cart is checked out again: a new attempt in the same row.
-const BEGIN_AGAIN: &str = "
+const BEGIN_AGAIN: &str = service::update_all!(
+    "
 UPDATE sagas s
 SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
     checkout_id = u.checkout_id, cart = u.cart, home_topic = u.home_topic,
     home_partition = u.home_partition, traceparent = u.traceparent,
-    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
+    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END, revision = s.revision + 1
 FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[],
-    $7::json[], $8::text[], $9::int4[], $10::text[])
+    $7::json[], $8::text[], $9::int4[], $10::text[], $11::int4[])
   AS u (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic, home_partition,
-    traceparent)
-WHERE s.cart_id = u.cart_id";
+    traceparent, revision)
+WHERE s.cart_id = u.cart_id AND s.revision = u.revision"
+);
 
-const UPDATE: &str = "
+const UPDATE: &str = service::update_all!(
+    "
 UPDATE sagas s SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
-    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
-FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[])
-  AS u (cart_id, progress, state, step, wake_at)
-WHERE s.cart_id = u.cart_id";
+    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END, revision = s.revision + 1
+FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::int4[])
+  AS u (cart_id, progress, state, step, wake_at, revision)
+WHERE s.cart_id = u.cart_id AND s.revision = u.revision"
+);
+
+const COMPARE: &str = service::compare_all!("sagas", "cart_id", "uuid");
 
 /// Whose checkouts these are. Nothing is locked: the index of checkouts decides a
 /// race.
@@ -73,6 +79,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     INSERT,
     BEGIN_AGAIN,
     UPDATE,
+    COMPARE,
     DUE,
     history::INSERT,
 ];
@@ -140,23 +147,21 @@ pub(crate) fn owners(checkouts: Vec<Uuid>) -> Sql {
 pub(crate) fn state(rows: Vec<Vec<tokio_postgres::Row>>) -> Result<State, tokio_postgres::Error> {
     let mut rows = rows.into_iter();
     let (sagas, owners) = (rows.next().unwrap_or_default(), rows.next());
-    let row = |row: &tokio_postgres::Row| {
+    let mut read = Rows::default();
+    for row in &sagas {
         let saga = saga(row)?;
+        let cart = saga.cart_id;
         let wake_at = row.try_get("wake_at")?;
-        Ok((
-            saga.cart_id,
-            Row {
-                saga,
-                wake_at,
-                began: None,
-            },
-        ))
-    };
+        let began = None;
+        let saga = Row {
+            saga,
+            wake_at,
+            began,
+        };
+        read.add(cart, row.try_get("revision")?, saga);
+    }
     Ok(State {
-        sagas: sagas
-            .iter()
-            .map(row)
-            .collect::<Result<_, tokio_postgres::Error>>()?,
+        sagas: read,
         owners: owners
             .iter()
             .flatten()
@@ -185,12 +190,20 @@ pub(crate) fn saga(row: &tokio_postgres::Row) -> Result<Saga, tokio_postgres::Er
 /// Writes what a batch has changed.
 pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
     let written = sagas.into_written();
+    let compared = written.compared();
     let (mut again, mut moved) = (Columns::default(), Columns::default());
-    for (_, row) in written.changed {
-        match row.began {
-            Some(beginning) => again.push_whole(row, beginning),
-            None => moved.push_moved(row),
-        }
+    for ((_, row), revision) in written.changed.into_iter().zip(written.revisions) {
+        let columns = match row.began {
+            Some(beginning) => {
+                again.push_whole(row, beginning);
+                &mut again
+            }
+            None => {
+                moved.push_moved(row);
+                &mut moved
+            }
+        };
+        columns.revisions.push(revision);
     }
     let mut new = Columns::default();
     for (_, row) in written.new {
@@ -200,11 +213,20 @@ pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
         }
     }
     let statements = [
+        compare(&compared),
         new.statement(INSERT, true),
         again.statement(BEGIN_AGAIN, true),
         moved.statement(UPDATE, false),
     ];
     statements.into_iter().flatten().collect()
+}
+
+/// Compares rows that were kept from a former batch.
+fn compare(rows: &[(CartId, i32)]) -> Option<Sql> {
+    (!rows.is_empty()).then(|| {
+        let carts = column(rows, |(cart, _)| cart.into_untyped_uuid());
+        Sql::new(COMPARE, vec![carts, column(rows, |(_, revision)| *revision)])
+    })
 }
 
 /// Rows turned into the array parameters of one statement.
@@ -221,6 +243,8 @@ struct Columns {
     topics: Vec<&'static str>,
     partitions: Vec<i32>,
     traces: Vec<String>,
+    // Of rows that are there already only.
+    revisions: Vec<i32>,
 }
 
 impl Columns {
@@ -268,6 +292,9 @@ impl Columns {
             sql.params.push(Box::new(self.topics));
             sql.params.push(Box::new(self.partitions));
             sql.params.push(Box::new(self.traces));
+        }
+        if !self.revisions.is_empty() {
+            sql.params.push(Box::new(self.revisions));
         }
         Some(sql)
     }

@@ -26,6 +26,7 @@ type Out = Outbox<Infallible>;
 
 impl Handler for Orders {
     type State = State;
+    type Cache = ();
     type Call = Infallible;
     type Answer = Infallible;
 
@@ -63,6 +64,25 @@ impl Handler for Orders {
         rows: Vec<Vec<Row>>,
     ) -> Result<State, tokio_postgres::Error> {
         store::state(&rows)
+    }
+
+    /// Nothing is kept: an order is written once, and whether it is there, or another of
+    /// its cart, its insert finds out.
+    fn recall(&self, batch: &[Input<Infallible>], _: &mut ()) -> Option<State> {
+        let mut state = State::default();
+        for input in batch {
+            match &input.body {
+                Body::Message(Message::CreateOrder(m)) => state.orders.presume_new(m.checkout_id),
+                Body::Message(Message::CancelOrder(_)) => return None,
+                Body::Message(_) | Body::Timer(_) => {}
+                Body::Answer(never) => match *never {},
+            }
+        }
+        Some(state)
+    }
+
+    fn is_certain(&self, state: &State) -> bool {
+        state.orders.is_certain()
     }
 
     fn handle(

@@ -1,7 +1,6 @@
 //! How the payment service answers commands, calls and timers: the glue between
 //! the runtime, the state machine and the gateway.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,10 +8,11 @@ use contracts::ids::{CartId, CheckoutId, CommandId, GenericUuid};
 use contracts::{ErrorCode, Message, Poison, RecordType, Topic};
 use jiff::Timestamp;
 use runtime::{Body, Handler, Home, Input, Outbox, Sql};
+use service::{RowCache, Rows};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::authorization::{Authorization, Context};
+use crate::authorization::{Authorization, Changed, Context};
 use crate::gateway::{AuthorizeRequest, Cause, Gateway, Hold, Unsettled, VoidRequest};
 use crate::retry::Retry;
 use crate::{calls, store};
@@ -93,13 +93,15 @@ pub enum Outcome {
 
 /// The rows of one batch.
 #[derive(Default)]
-pub struct Rows(HashMap<CheckoutId, Entered>);
+pub struct Authorizations(Rows<CheckoutId, Authorization>);
 
-struct Entered {
-    row: Authorization,
-    /// Whether the table has it.
-    stored: bool,
-    changed: bool,
+/// The rows of former batches.
+pub struct Kept(RowCache<CheckoutId, Authorization>);
+
+impl runtime::Cache for Kept {
+    fn new(max_rows: usize) -> Self {
+        Self(RowCache::new(max_rows))
+    }
 }
 
 impl Payments {
@@ -113,19 +115,31 @@ impl Payments {
     }
 }
 
-impl Rows {
+impl Authorizations {
     fn add(&mut self, row: Authorization) {
-        let entered = Entered {
-            stored: false,
-            changed: true,
-            row,
+        self.0.put(row.checkout_id, row);
+    }
+
+    /// Does something to the row of a checkout, if there is one; false where there is
+    /// none. It is written if that changes it.
+    fn change<E>(
+        &mut self,
+        checkout: CheckoutId,
+        deed: impl FnOnce(&mut Authorization) -> Result<Changed, E>,
+    ) -> Result<bool, E> {
+        let Some(mut row) = self.0.get(&checkout).cloned() else {
+            return Ok(false);
         };
-        self.0.insert(entered.row.checkout_id, entered);
+        if deed(&mut row)? {
+            self.0.put(checkout, row);
+        }
+        Ok(true)
     }
 }
 
 impl Handler for Payments {
-    type State = Rows;
+    type State = Authorizations;
+    type Cache = Kept;
     type Call = Call;
     type Answer = Answer;
 
@@ -137,7 +151,7 @@ impl Handler for Payments {
         RecordType::AuthorizationVoided,
     ];
     const STATEMENTS: &'static [&'static str] =
-        &[store::LOCK, store::INSERT, store::UPDATE, store::DUE];
+        &[store::LOCK, store::INSERT, store::UPDATE, store::COMPARE, store::DUE];
 
     fn reads(&self, batch: &[Input<Answer>]) -> Vec<Sql> {
         let mut checkouts: Vec<Uuid> = batch.iter().filter_map(checkout_of).collect();
@@ -150,23 +164,47 @@ impl Handler for Payments {
         &self,
         _batch: &[Input<Answer>],
         rows: Vec<Vec<Row>>,
-    ) -> Result<Rows, tokio_postgres::Error> {
-        let mut state = Rows::default();
+    ) -> Result<Authorizations, tokio_postgres::Error> {
+        let mut state = Authorizations::default();
         for row in rows.iter().flatten() {
+            let revision = row.try_get("revision")?;
             let row = store::from_row(row)?;
-            let entered = Entered {
-                stored: true,
-                changed: false,
-                row,
-            };
-            state.0.insert(entered.row.checkout_id, entered);
+            state.0.add(row.checkout_id, revision, row);
         }
         Ok(state)
     }
 
+    fn recall(&self, batch: &[Input<Answer>], kept: &mut Kept) -> Option<Authorizations> {
+        let mut state = Authorizations::default();
+        for input in batch {
+            if let Body::Message(Message::AuthorizePayment(command)) = &input.body {
+                state
+                    .0
+                    .recall_or_presume_new(&command.checkout_id, &mut kept.0);
+            } else if let Some(checkout) = checkout_of(input) {
+                let checkout = CheckoutId::from_untyped_uuid(checkout);
+                if !state.0.recall(&checkout, &mut kept.0) {
+                    return None;
+                }
+            }
+        }
+        Some(state)
+    }
+
+    fn is_certain(&self, state: &Authorizations) -> bool {
+        state.0.is_certain()
+    }
+
+    fn keep(&self, state: &Authorizations, kept: &mut Kept) {
+        // While a call is out its answer is to come; after that, hardly anything.
+        state.0.keep(&mut kept.0, |row| {
+            row.wake_at.is_some().then(|| row.clone())
+        });
+    }
+
     fn handle(
         &self,
-        state: &mut Rows,
+        state: &mut Authorizations,
         input: &Input<Answer>,
         out: &mut Outbox<Call>,
     ) -> Result<(), Poison> {
@@ -178,15 +216,15 @@ impl Handler for Payments {
         };
         match &input.body {
             Body::Message(Message::AuthorizePayment(command)) => {
-                match state.0.get_mut(&command.checkout_id) {
-                    None => state.add(Authorization::begin(command, context, out)),
-                    Some(known) => known.changed |= known.row.authorize(command, context, out)?,
+                let checkout = command.checkout_id;
+                if !state.change(checkout, |row| row.authorize(command, context, out))? {
+                    state.add(Authorization::begin(command, context, out));
                 }
             }
             Body::Message(Message::VoidAuthorization(command)) => {
-                match state.0.get_mut(&command.checkout_id) {
-                    None => state.add(Authorization::bury(command, context, out)),
-                    Some(known) => known.changed |= known.row.void(command, context, out)?,
+                let checkout = command.checkout_id;
+                if !state.change(checkout, |row| row.void(command, context, out))? {
+                    state.add(Authorization::bury(command, context, out));
                 }
             }
             Body::Message(other) => {
@@ -200,35 +238,22 @@ impl Handler for Payments {
             }
             Body::Timer(checkout) => {
                 let checkout = CheckoutId::from_untyped_uuid(*checkout);
-                if let Some(known) = state.0.get_mut(&checkout) {
-                    known.changed |= known.row.wake(context, out);
-                }
+                state.change(checkout, |row| Ok::<_, Poison>(row.wake(context, out)))?;
             }
             Body::Answer(answer) => {
-                if let Some(known) = state.0.get_mut(&answer.checkout_id) {
-                    known.changed |= match &answer.outcome {
-                        Outcome::Authorize(answer) => {
-                            known.row.authorize_answered(answer, context, out)
-                        }
-                        Outcome::Void(answer) => known.row.void_answered(answer, context, out),
-                    };
-                }
+                state.change(answer.checkout_id, |row| {
+                    Ok::<_, Poison>(match &answer.outcome {
+                        Outcome::Authorize(answer) => row.authorize_answered(answer, context, out),
+                        Outcome::Void(answer) => row.void_answered(answer, context, out),
+                    })
+                })?;
             }
         }
         Ok(())
     }
 
-    fn writes(&self, state: Rows) -> Vec<Sql> {
-        let mut new = Vec::new();
-        let mut known = Vec::new();
-        for entered in state.0.into_values().filter(|entered| entered.changed) {
-            if entered.stored {
-                known.push(entered.row);
-            } else {
-                new.push(entered.row);
-            }
-        }
-        store::writes(new, known)
+    fn writes(&self, state: Authorizations) -> Vec<Sql> {
+        store::writes(state.0)
     }
 
     fn due(&self, homes: &[Home], now: Timestamp, limit: i64) -> Option<Sql> {

@@ -20,6 +20,6 @@ mod retry;
 mod store;
 
 pub use calls::describe as describe_metrics;
-pub use handler::{Answer, Call, Outcome, Payments, Request, Rows};
+pub use handler::{Answer, Authorizations, Call, Kept, Outcome, Payments, Request};
 pub use retry::Retry;
 pub use store::purge;

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use contracts::Topic;
-use contracts::ids::{GenericUuid, TypedUuid};
+use contracts::ids::{CheckoutId, GenericUuid, TypedUuid};
 use contracts::messages::DeclineReason;
 use jiff::Timestamp;
 use newtype_uuid::TypedUuidKind;
 use runtime::{Home, Sql};
-use service::Purge;
+use service::{Purge, Rows, column};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use uuid::Uuid;
@@ -37,7 +37,7 @@ pub(crate) const LOCK: &str = "\
     SELECT checkout_id, cart_id, customer_id, authorize_command_id, void_command_id, state, \
            void_requested, amount, currency, authorization_id, gateway_reference, \
            decline_reason, attempts, requested_at, authorized_at, declined_at, voided_at, \
-           home_topic, home_partition, traceparent, wake_at \
+           home_topic, home_partition, traceparent, wake_at, revision \
     FROM authorizations WHERE checkout_id = ANY($1::uuid[]) \
     ORDER BY checkout_id FOR UPDATE";
 
@@ -55,7 +55,8 @@ pub(crate) const INSERT: &str = "\
            $17::timestamptz[], $18::uuid[], $19::uuid[], $20::timestamptz[], $21::text[])";
 
 /// Changed rows. What a checkout is born with does not change.
-pub(crate) const UPDATE: &str = "\
+pub(crate) const UPDATE: &str = service::update_all!(
+    "\
     UPDATE authorizations AS a SET \
            authorize_command_id = n.authorize_command_id, void_command_id = n.void_command_id, \
            state = n.state, void_requested = n.void_requested, amount = n.amount, \
@@ -63,16 +64,22 @@ pub(crate) const UPDATE: &str = "\
            gateway_reference = n.gateway_reference, decline_reason = n.decline_reason, \
            attempts = n.attempts, authorized_at = n.authorized_at, \
            declined_at = n.declined_at, voided_at = n.voided_at, home_topic = n.home_topic, \
-           home_partition = n.home_partition, wake_at = n.wake_at \
+           home_partition = n.home_partition, wake_at = n.wake_at, revision = a.revision + 1 \
     FROM unnest(\
            $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::int8[], \
            $7::text[], $8::uuid[], $9::text[], $10::text[], $11::int4[], \
            $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::int4[], \
-           $17::timestamptz[]) \
+           $17::timestamptz[], $18::int4[]) \
          AS n(checkout_id, authorize_command_id, void_command_id, state, void_requested, amount, \
               currency, authorization_id, gateway_reference, decline_reason, attempts, \
-              authorized_at, declined_at, voided_at, home_topic, home_partition, wake_at) \
-    WHERE a.checkout_id = n.checkout_id";
+              authorized_at, declined_at, voided_at, home_topic, home_partition, wake_at, \
+              revision) \
+    WHERE a.checkout_id = n.checkout_id AND a.revision = n.revision"
+);
+
+/// Rows that were kept from a former batch and do not change.
+pub(crate) const COMPARE: &str =
+    service::compare_all!("authorizations", "checkout_id", "uuid");
 
 /// The timers due in some homes, by the index of each home.
 pub(crate) const DUE: &str = "\
@@ -105,11 +112,18 @@ pub(crate) fn due(homes: &[Home], now: Timestamp, limit: i64) -> Sql {
 }
 
 /// Writes new and changed rows.
-pub(crate) fn writes(mut new: Vec<Authorization>, mut known: Vec<Authorization>) -> Vec<Sql> {
-    let mut statements = Vec::with_capacity(2);
+pub(crate) fn writes(rows: Rows<CheckoutId, Authorization>) -> Vec<Sql> {
+    let written = rows.into_written();
+    let mut statements = Vec::new();
+    let compared = written.compared();
+    if !compared.is_empty() {
+        let checkouts = column(&compared, |(checkout, _)| checkout.into_untyped_uuid());
+        let revisions = column(&compared, |(_, revision)| *revision);
+        statements.push(Sql::new(COMPARE, vec![checkouts, revisions]));
+    }
+    let rows = |rows: Vec<(_, Authorization)>| rows.into_iter().map(|(_, row)| row).collect();
+    let (new, known): (Vec<_>, Vec<_>) = (rows(written.new), rows(written.changed));
     if !new.is_empty() {
-        // In the order of their ids, as they are locked.
-        new.sort_unstable_by_key(|row| row.checkout_id);
         let mut params = changing(&new);
         params.push(column(&new, |row| row.cart_id.into_untyped_uuid()));
         params.push(column(&new, |row| untyped(row.customer_id)));
@@ -118,8 +132,9 @@ pub(crate) fn writes(mut new: Vec<Authorization>, mut known: Vec<Authorization>)
         statements.push(Sql::new(INSERT, params));
     }
     if !known.is_empty() {
-        known.sort_unstable_by_key(|row| row.checkout_id);
-        statements.push(Sql::new(UPDATE, changing(&known)));
+        let mut params = changing(&known);
+        params.push(Box::new(written.revisions));
+        statements.push(Sql::new(UPDATE, params));
     }
     statements
 }
@@ -147,14 +162,6 @@ fn changing(rows: &[Authorization]) -> Vec<Param> {
         column(rows, |row| row.home.partition),
         column(rows, |row| row.wake_at),
     ]
-}
-
-/// One column of many rows, as an array.
-fn column<T>(rows: &[Authorization], value: impl Fn(&Authorization) -> T) -> Param
-where
-    T: ToSql + Sync + Send + 'static,
-{
-    Box::new(rows.iter().map(value).collect::<Vec<T>>())
 }
 
 fn untyped<K: TypedUuidKind>(id: Option<TypedUuid<K>>) -> Option<Uuid> {

@@ -14,6 +14,7 @@ impl CommonArgs {
         let limits = &self.limits;
         Settings {
             max_batch_records: limits.max_batch_records as usize,
+            max_cached_rows: limits.max_cached_rows as usize,
             max_unacknowledged_records: limits.max_unacknowledged_records as usize,
             max_message_bytes: limits.max_message_bytes as usize,
             public_transactions: limits.public_transactions,

@@ -16,6 +16,17 @@ pub struct LimitArgs {
     )]
     pub max_batch_records: u32,
 
+    /// Most rows of each table that are kept in memory from one batch to the next, so that
+    /// most batches need not read; 0 makes every batch read.
+    #[arg(
+        long,
+        env = "MAX_CACHED_ROWS",
+        value_name = "N",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(0..=10_000_000)
+    )]
+    pub max_cached_rows: u32,
+
     /// Messages published but not yet acknowledged by Kafka; at the limit no new batch
     /// is started.
     #[arg(

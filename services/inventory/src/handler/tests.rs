@@ -352,9 +352,9 @@ fn a_batch_writes_each_row_once_and_nothing_else() {
         .map(|write| {
             assert!(Inventory::STATEMENTS.contains(&write.text));
             let words: Vec<_> = write.text.split_whitespace().collect();
-            match words[0] {
-                "UPDATE" => format!("update {}", words[1]),
-                _ => format!("insert {}", words[2]),
+            match words.iter().position(|word| *word == "UPDATE") {
+                Some(update) => format!("update {}", words[update + 1]),
+                None => format!("insert {}", words[2]),
             }
         })
         .collect();

@@ -110,7 +110,7 @@ fn committed(state: State) -> State {
     let rows = written.new.into_iter().chain(written.changed);
     State {
         sagas: rows
-            .map(|(cart, row)| (cart, crate::state::Row { began: None, ..row }))
+            .map(|(cart, row)| (cart, state::Row { began: None, ..row }))
             .collect(),
         ..State::default()
     }

@@ -79,7 +79,7 @@ fn trouble() -> Unsettled {
 /// One partition of the service: a table in memory, a clock, and what came out.
 struct Story {
     payments: Payments,
-    state: Rows,
+    state: Authorizations,
     now: Timestamp,
     partition: i32,
     messages: Vec<Message>,
@@ -94,7 +94,7 @@ impl Story {
                 Duration::from_secs(1),
                 RETRY,
             ),
-            state: Rows::default(),
+            state: Authorizations::default(),
             now: "2026-03-01T12:00:00Z".parse().unwrap(),
             partition: 2,
             messages: Vec::new(),
@@ -172,7 +172,7 @@ impl Story {
     }
 
     fn try_row(&self) -> Option<&Authorization> {
-        self.state.0.get(&checkout()).map(|entered| &entered.row)
+        self.state.0.get(&checkout())
     }
 
     fn row(&self) -> &Authorization {

@@ -32,6 +32,7 @@ pub(crate) struct Loyalty {
 
 impl Handler for Loyalty {
     type State = State;
+    type Cache = ();
     type Call = Infallible;
     type Answer = Infallible;
 
