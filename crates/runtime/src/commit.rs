@@ -576,7 +576,8 @@ impl<H: Handler> Worker<H> {
         prepared: Prepared<H::Call>,
     ) -> Result<(), Fault> {
         reach(Point::AfterCommit);
-        self.publisher.next_batch();
+        let inner = prepared.homes.values().map(|moved| moved.inner.records.len());
+        self.publisher.next_batch(inner.sum());
         for (home, moved) in prepared.homes {
             let Moved { inner, public, .. } = moved;
             let mut by_topic: BTreeMap<String, u64> = BTreeMap::new();

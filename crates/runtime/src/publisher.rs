@@ -80,9 +80,18 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// Publishes records in order and counts their acknowledgements.
+/// Publishes records and counts their acknowledgements.
 pub(crate) struct Publisher {
+    /// Sends at once what it is given.
     producer: Arc<PolledProducer<Deliveries>>,
+    /// Collects for a moment: without, a client sends the first record of a batch alone,
+    /// and in a second request what it was given meanwhile, and the reader is woken for
+    /// each.
+    bulk: PolledProducer<Deliveries>,
+    /// From how many records on a batch goes by the latter.
+    bulk_from_records: usize,
+    /// Whether this one does.
+    is_bulk: bool,
     shared: Arc<Shared>,
     /// How many partitions the topics between services have.
     inner: HashMap<String, i32>,
@@ -143,10 +152,15 @@ impl Publisher {
         // the next producer sends it.
         config.set("message.timeout.ms", "0");
         let shared = Arc::new(Shared::default());
-        let deliveries = Deliveries(Arc::clone(&shared), Traffic::of("producer"));
-        let producer = PolledProducer::start(&config, deliveries)?;
+        let deliveries = |name| Deliveries(Arc::clone(&shared), Traffic::of(name));
+        let producer = PolledProducer::start(&config, deliveries("producer"))?;
+        config.set("linger.ms", settings.bulk_linger.as_millis().to_string());
+        let bulk = PolledProducer::start(&config, deliveries("bulk producer"))?;
         Ok(Self {
             producer: Arc::new(producer),
+            bulk,
+            bulk_from_records: settings.bulk_from_records,
+            is_bulk: false,
             shared,
             inner: HashMap::new(),
             // Instances that start together do not go in step.
@@ -162,20 +176,26 @@ impl Publisher {
         self.inner = inner.collect();
     }
 
-    /// What is published from now on belongs to another batch.
-    pub(crate) fn next_batch(&mut self) {
+    /// What is published from now on belongs to another batch, of so many records.
+    pub(crate) fn next_batch(&mut self, records: usize) {
         self.turn = self.turn.wrapping_add(1);
+        self.is_bulk = records >= self.bulk_from_records;
     }
 
     /// Hands records to the producer; their acknowledgement shows in the group.
     pub(crate) async fn publish(&self, records: &[StoredRecord]) -> Result<Arc<Group>, Fault> {
         let group = self.expect(records.len());
+        let producer = if self.is_bulk {
+            &self.bulk
+        } else {
+            &*self.producer
+        };
         for record in records {
             let mut message = self::record(record, Arc::clone(&group));
             if let Some(partitions) = self.inner.get(&record.topic) {
                 message = message.partition(self.turn.rem_euclid(*partitions));
             }
-            while let Err((error, unsent)) = self.producer.send(message) {
+            while let Err((error, unsent)) = producer.send(message) {
                 if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                     return Err(Fault::Broken(format!(
                         "a message for {} was not accepted by the producer: {error}",
@@ -223,10 +243,12 @@ impl Publisher {
         if let Some(reason) = self.shared.broken.get() {
             return Err(Fault::Broken(reason.clone()));
         }
-        if let Some((code, reason)) = self.producer.client().fatal_error() {
-            return Err(Fault::Broken(format!(
-                "the producer failed: {code}: {reason}"
-            )));
+        for producer in [&*self.producer, &self.bulk] {
+            if let Some((code, reason)) = producer.client().fatal_error() {
+                return Err(Fault::Broken(format!(
+                    "the producer failed: {code}: {reason}"
+                )));
+            }
         }
         Ok(())
     }

@@ -23,6 +23,17 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// Most inputs in one batch.
     pub max_batch_records: usize,
+    /// Inputs from which on a batch counts as a sign of load: the next one waits for
+    /// `gather`.
+    pub gather_from_records: usize,
+    /// How long a batch waits for more inputs under load. Fewer and larger batches cost
+    /// less; a lone saga never waits.
+    pub gather: Duration,
+    /// Messages from which on what a batch publishes is sent by `bulk_linger`.
+    pub bulk_from_records: usize,
+    /// How long the client collects the messages of such a batch, so that they go out in
+    /// one request for each partition and not in several.
+    pub bulk_linger: Duration,
     /// Most rows of a table that are kept between batches; 0 makes every batch read.
     pub max_cached_rows: usize,
     /// Messages published but not yet acknowledged; at the limit no new batch is
@@ -78,6 +89,10 @@ impl Settings {
         Self {
             kafka,
             max_batch_records: 1_000,
+            gather_from_records: 32,
+            gather: Duration::from_millis(5),
+            bulk_from_records: 8,
+            bulk_linger: Duration::from_millis(3),
             max_cached_rows: 10_000,
             max_unacknowledged_records: 20_000,
             max_message_bytes: 1_000_000,

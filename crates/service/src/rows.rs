@@ -308,4 +308,98 @@ mod tests {
         assert_eq!(written.changed, [("b", 22), ("c", 33)]);
         assert_eq!(written.new, [("d", 44), ("e", 55)]);
     }
+
+    /// A cache that holds these rows at these revisions.
+    fn kept(rows: &[(&'static str, i32, i32)]) -> RowCache<&'static str, i32> {
+        let mut cache = RowCache::new(10);
+        let mut read = Rows::default();
+        for (key, revision, row) in rows {
+            read.add(*key, *revision, *row);
+        }
+        read.keep(&mut cache, |row| Some(*row));
+        cache
+    }
+
+    #[test]
+    fn what_is_taken_from_the_cache_is_compared_whether_it_changes_or_not() {
+        let mut cache = kept(&[("a", 1, 10), ("b", 2, 20), ("c", 3, 30)]);
+        let mut rows = Rows::default();
+        for key in ["c", "a", "b"] {
+            assert!(rows.recall(&key, &mut cache));
+        }
+        assert!(!rows.recall(&"z", &mut cache));
+        rows.put("b", 21);
+        let written = rows.into_written();
+        assert_eq!(written.changed, [("b", 21)]);
+        assert_eq!(written.revisions, [2]);
+        assert_eq!(written.relied_on, [("a", 1), ("c", 3)]);
+        assert_eq!(
+            written.compared(),
+            [("a", 1), ("b", 2), ("c", 3)],
+            "all are locked in order before any is updated"
+        );
+    }
+
+    #[test]
+    fn updates_compare_what_they_change_and_need_no_other_statement() {
+        let mut cache = kept(&[("a", 1, 10)]);
+        let mut rows = Rows::default();
+        assert!(rows.recall(&"a", &mut cache));
+        rows.put("a", 11);
+        assert_eq!(rows.into_written().compared(), []);
+    }
+
+    #[test]
+    fn rows_are_kept_with_the_revisions_that_they_will_have() {
+        let mut cache = kept(&[("a", 1, 10), ("b", 2, 20)]);
+        let mut rows = Rows::default();
+        for key in ["a", "b"] {
+            assert!(rows.recall(&key, &mut cache));
+        }
+        rows.add("c", 7, 30);
+        rows.put("b", 21);
+        rows.put("d", 40);
+        rows.keep(&mut cache, |row| Some(*row));
+        let mut next = Rows::default();
+        for key in ["a", "b", "c", "d"] {
+            assert!(next.recall(&key, &mut cache));
+        }
+        let revisions = [("a", 1), ("b", 3), ("c", 7), ("d", 0)];
+        assert_eq!(next.into_written().relied_on, revisions);
+    }
+
+    #[test]
+    fn a_row_that_is_over_is_forgotten() {
+        let mut cache = kept(&[("a", 1, 10)]);
+        let mut rows = Rows::default();
+        assert!(rows.recall(&"a", &mut cache));
+        rows.put("a", 0);
+        rows.keep(&mut cache, |row| (*row > 0).then_some(*row));
+        assert!(!Rows::default().recall(&"a", &mut cache));
+    }
+
+    #[test]
+    fn what_was_presumed_new_has_to_be_inserted() {
+        let mut cache = kept(&[("a", 1, 10)]);
+        let mut rows = Rows::default();
+        rows.recall_or_presume_new(&"a", &mut cache);
+        assert!(rows.is_certain());
+        rows.recall_or_presume_new(&"b", &mut cache);
+        assert!(!rows.is_certain());
+        rows.put("b", 20);
+        assert!(rows.is_certain());
+    }
+
+    #[test]
+    fn a_cache_holds_no_more_than_it_may() {
+        let mut cache = RowCache::new(2);
+        let mut rows = Rows::default();
+        for (key, row) in [("a", 1), ("b", 2), ("c", 3)] {
+            rows.put(key, row);
+        }
+        rows.keep(&mut cache, |row| Some(*row));
+        let mut next = Rows::default();
+        assert!(!next.recall(&"a", &mut cache));
+        assert!(next.recall(&"b", &mut cache) && next.recall(&"c", &mut cache));
+    }
 }

@@ -14,6 +14,10 @@ impl CommonArgs {
         let limits = &self.limits;
         Settings {
             max_batch_records: limits.max_batch_records as usize,
+            gather_from_records: limits.gather_from_records as usize,
+            gather: Duration::from_millis(limits.gather_ms),
+            bulk_from_records: limits.bulk_from_records as usize,
+            bulk_linger: Duration::from_millis(limits.bulk_linger_ms),
             max_cached_rows: limits.max_cached_rows as usize,
             max_unacknowledged_records: limits.max_unacknowledged_records as usize,
             max_message_bytes: limits.max_message_bytes as usize,

@@ -16,6 +16,49 @@ pub struct LimitArgs {
     )]
     pub max_batch_records: u32,
 
+    /// From how many messages on a batch counts as a sign of load, and the next one waits
+    /// for GATHER_MS.
+    #[arg(
+        long,
+        env = "GATHER_FROM_RECORDS",
+        value_name = "N",
+        default_value_t = 32,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub gather_from_records: u32,
+
+    /// How long a batch waits for more messages under load, in milliseconds: fewer and
+    /// larger batches cost less. A lone checkout never waits; 0 turns it off.
+    #[arg(
+        long,
+        env = "GATHER_MS",
+        value_name = "MS",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(0..=1_000)
+    )]
+    pub gather_ms: u64,
+
+    /// From how many messages on what a batch publishes is collected for BULK_LINGER_MS.
+    #[arg(
+        long,
+        env = "BULK_FROM_RECORDS",
+        value_name = "N",
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub bulk_from_records: u32,
+
+    /// How long the Kafka client collects what a large batch publishes, in milliseconds, so
+    /// that it goes out in one request for each partition and not in several.
+    #[arg(
+        long,
+        env = "BULK_LINGER_MS",
+        value_name = "MS",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u64).range(0..=1_000)
+    )]
+    pub bulk_linger_ms: u64,
+
     /// Most rows of each table that are kept in memory from one batch to the next, so that
     /// most batches need not read; 0 makes every batch read.
     #[arg(

@@ -10,6 +10,7 @@ mod kafka;
 mod postgres;
 mod records;
 mod registry;
+mod row_cache;
 mod storm;
 mod stuck;
 mod topics;

@@ -1,0 +1,140 @@
+//! Rows that a service keeps from one batch to the next, and that somebody else changes
+//! meanwhile: what is not as it was kept is read again.
+
+use contracts::messages::FailureReason;
+use integration_tests::carts::cart;
+use integration_tests::load::Load;
+use integration_tests::{Options, Outcome, System, product};
+
+/// Whoever else writes these rows raises their revisions, too.
+const SOMEBODY_ELSE: &str = "
+CREATE FUNCTION somebody_else() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.revision := NEW.revision + 1;
+    RETURN NEW;
+END $$";
+
+/// The tables whose rows are kept.
+const KEPT: &[(&str, &[&str])] = &[
+    ("orchestrator", &["sagas"]),
+    ("inventory", &["reservations", "stock"]),
+    ("payment", &["authorizations"]),
+];
+
+async fn batches(system: &System, service: &str, result: &str) -> f64 {
+    let label = format!("result=\"{result}\"");
+    let counted = system.counted(service, 0, "saga_row_cache_total", &label);
+    counted.await
+}
+
+async fn own(name: &str) -> System {
+    System::start(name, Options::default()).await
+}
+
+/// A saga's four batches at the orchestrator, two at payment, one each at the others: none
+/// of them reads, but for the first that names a product.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_straight_saga_reads_no_row_that_its_services_wrote() {
+    let system = own("kept_rows").await;
+    let sku = product();
+    system.set_stock(&sku, 10).await;
+    let mut before = Vec::new();
+    for service in ["orchestrator", "inventory", "payment", "order"] {
+        before.push((service, batches(&system, service, "miss").await));
+    }
+    for _ in 0..3 {
+        let cart = cart(&sku, 1, 1_000);
+        system.publish(&cart).await;
+        assert!(matches!(system.outcome(&cart).await, Outcome::Created(_)));
+    }
+    for (service, before) in before {
+        assert_eq!(batches(&system, service, "miss").await, before, "{service}");
+        assert_eq!(batches(&system, service, "stale").await, 0.0, "{service}");
+        assert!(batches(&system, service, "hit").await >= 3.0, "{service}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_somebody_else_changes_all_the_time_are_read_again() {
+    let system = own("stale_rows").await;
+    for (service, tables) in KEPT {
+        system.execute(service, SOMEBODY_ELSE).await;
+        for table in *tables {
+            let trigger = format!(
+                "CREATE TRIGGER somebody_else BEFORE INSERT OR UPDATE ON {table}
+                 FOR EACH ROW EXECUTE FUNCTION somebody_else()"
+            );
+            system.execute(service, &trigger).await;
+        }
+    }
+    let carts = system.load(Load::new(120, 60.0)).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+    for (service, _) in KEPT {
+        assert!(batches(&system, service, "stale").await > 0.0, "{service}");
+    }
+}
+
+/// As another instance of inventory would do it.
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_that_somebody_else_took_is_not_promised() {
+    let system = own("stock_taken").await;
+    let sku = product();
+    system.set_stock(&sku, 5).await;
+    let first = cart(&sku, 2, 1_000);
+    system.publish(&first).await;
+    assert!(matches!(system.outcome(&first).await, Outcome::Created(_)));
+    let taken = format!(
+        "UPDATE stock SET reserved = on_hand, revision = revision + 1 WHERE product_id = '{sku}'"
+    );
+    system.execute("inventory", &taken).await;
+    let second = cart(&sku, 2, 1_000);
+    system.publish(&second).await;
+    let Outcome::Failed(failed) = system.outcome(&second).await else {
+        panic!("it was promised what is not there");
+    };
+    assert_eq!(failed.reason, FailureReason::OutOfStock);
+    assert_eq!(system.stock(&sku).await, (5, 5));
+    assert_eq!(batches(&system, "inventory", "stale").await, 1.0);
+}
+
+/// A refusal changes no stock, but rests on what there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_that_somebody_else_gave_back_is_not_refused() {
+    let system = own("stock_back").await;
+    let sku = product();
+    system.set_stock(&sku, 2).await;
+    let first = cart(&sku, 3, 1_000);
+    system.publish(&first).await;
+    assert!(matches!(system.outcome(&first).await, Outcome::Failed(_)));
+    let more = format!(
+        "UPDATE stock SET on_hand = 3, revision = revision + 1 WHERE product_id = '{sku}'"
+    );
+    system.execute("inventory", &more).await;
+    let second = cart(&sku, 3, 1_000);
+    system.publish(&second).await;
+    assert!(matches!(system.outcome(&second).await, Outcome::Created(_)));
+    assert_eq!(system.stock(&sku).await, (3, 3));
+}
+
+/// Every saga goes on by what an instance reads, and none by what it remembers.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_cache_every_batch_reads() {
+    const NONE: &[(&str, &str, &str)] = &[
+        ("orchestrator", "MAX_CACHED_ROWS", "0"),
+        ("inventory", "MAX_CACHED_ROWS", "0"),
+        ("payment", "MAX_CACHED_ROWS", "0"),
+        ("order", "MAX_CACHED_ROWS", "0"),
+    ];
+    let options = Options {
+        environment: NONE,
+        ..Options::default()
+    };
+    let system = System::start("no_cache", options).await;
+    let carts = system.load(Load::new(40, 60.0)).await;
+    system.assert_settled(&carts).await;
+    for service in ["orchestrator", "inventory", "payment", "order"] {
+        assert_eq!(batches(&system, service, "hit").await, 0.0, "{service}");
+        assert!(batches(&system, service, "miss").await > 0.0, "{service}");
+    }
+}
