@@ -91,9 +91,8 @@ fn product(number: u32) -> String {
 
 /// The stock that makes the carts end as they should.
 pub(crate) fn stock() -> anyhow::Result<Vec<Stock>> {
-    (0..PRODUCTS)
-        .map(|number| Stock::new(&product(number), PLENTY))
-        .collect()
+    let plenty = (0..PRODUCTS).map(|number| Stock::new(&product(number), PLENTY));
+    plenty.chain([Stock::new(NONE, 0)]).collect()
 }
 
 #[cfg(test)]

@@ -86,10 +86,16 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub(crate) warm_up: u64,
 
-    /// How long carts are checked out before anything is measured, in seconds: until
-    /// the broker has compiled what it runs, it is half as fast.
+    /// How long carts are checked out at least before anything is measured, in seconds:
+    /// until the broker has compiled what it runs, it is half as fast, and its compilers
+    /// take what others need.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) broker_warm_up: u64,
+
+    /// How long at most, in seconds: until then the warm-up goes on while the broker's
+    /// compilers are busy for more than a tenth of a core.
+    #[arg(long, value_name = "SECONDS", default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) broker_warm_up_max: u64,
 
     /// How often everything is measured; the medians are reported.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]

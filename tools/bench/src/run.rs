@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -23,7 +23,7 @@ use crate::pace::Pace;
 use crate::page;
 use crate::pair;
 use crate::preload;
-use crate::processes::Looker;
+use crate::processes::{Looker, compiling_us};
 use crate::report::{Ratio, Repetition, Report, Run, Settings};
 use crate::rest;
 use crate::revision;
@@ -31,6 +31,10 @@ use crate::side::{Side, Variant};
 use crate::table;
 use crate::usage::{Reading, Usage};
 
+/// How much of a core a broker's compilers use that has compiled what it runs, at most.
+const COMPILERS_AT_REST: f64 = 0.1;
+/// For so long the warm-up goes on while they use more.
+const WARM_UP_MORE_SECONDS: u64 = 10;
 /// Carts in flight while the machine warms up: a cold broker is half as fast.
 const WARM_UP_IN_FLIGHT: u32 = 256;
 
@@ -64,12 +68,26 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
     for side in &sides {
         let task = progress.task(format!("warm-up, {}", side.name));
         let pace = Pace::InFlight(WARM_UP_IN_FLIGHT);
-        let warm_up = Options {
-            seconds: options.broker_warm_up,
-            ..options.clone()
+        let mut seconds = options.broker_warm_up;
+        let begun = Instant::now();
+        let compiling = loop {
+            let warm_up = Options {
+                seconds,
+                ..options.clone()
+            };
+            let (before, since) = (compiling_us(stack), Instant::now());
+            measure(stack, side, pace, &warm_up).await?;
+            let busy = Duration::from_micros(compiling_us(stack).saturating_sub(before));
+            let compiling = busy.as_secs_f64() / since.elapsed().as_secs_f64();
+            if compiling <= COMPILERS_AT_REST
+                || begun.elapsed().as_secs() + WARM_UP_MORE_SECONDS > options.broker_warm_up_max
+            {
+                break compiling;
+            }
+            task.update(format!("compilers busy for {compiling:.2} of a core"));
+            seconds = WARM_UP_MORE_SECONDS;
         };
-        measure(stack, side, pace, &warm_up).await?;
-        task.done("done");
+        task.done(format!("compilers busy for {compiling:.2} of a core"));
         if options.preload > 0 {
             preload::fill(side, options.preload, &progress).await?;
         }
