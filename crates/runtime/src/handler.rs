@@ -54,7 +54,7 @@ pub enum Body<A> {
 
 /// One SQL statement with its parameters. A handler states what to read and
 /// what to write and never touches the database itself, so that a batch is two
-/// round trips by construction.
+/// round trips at most by construction.
 pub struct Sql {
     /// The text; one of [`Handler::STATEMENTS`].
     pub text: &'static str,
