@@ -29,7 +29,7 @@ use crate::session::Step;
 use crate::settings::Backoff;
 use crate::stored::{self, StoredHeader, StoredRecord};
 use crate::worker::{Answers, DueTimer, Worker, topic_name};
-use crate::{Body, Cache, Handler, Home, Input, Outbox, Sql, clock, measure};
+use crate::{Body, Cache, Handler, Home, Input, Outbox, RowVersion, Sql, clock, measure};
 
 /// How often a batch that lost a race for its inserts is tried again before the
 /// conflict is taken for a property of the data.
@@ -259,7 +259,7 @@ impl<H: Handler> Worker<H> {
         let mut state = self.read(batch).await?;
         let handled = self.handle(batch, state.as_mut())?;
         let prepared = self.prepare(batch, handled)?;
-        let writes = self.writes(state);
+        let (writes, version) = self.writes(state);
         let advance = self.advance(&prepared)?;
         let steps = writes
             .iter()
@@ -269,7 +269,11 @@ impl<H: Handler> Worker<H> {
             .collect();
         reach(Point::InTransaction);
         match self.session()?.trip(steps).await {
-            Ok(_) => Ok(prepared),
+            Ok(rows) => {
+                let moved = rows.last().map_or(&[][..], Vec::as_slice);
+                version.set(progress::transaction(moved)?);
+                Ok(prepared)
+            }
             Err(Fault::Transient(reason)) => Err(Failure::InDoubt(reason, prepared)),
             Err(fault) => Err(fault.into()),
         }
@@ -296,7 +300,7 @@ impl<H: Handler> Worker<H> {
             return Ok(None);
         }
         let prepared = self.prepare(batch, handled)?;
-        let writes = self.writes(state);
+        let (writes, version) = self.writes(state);
         let advance = self.advance(&prepared)?;
         let steps = [Step::Plain("BEGIN"), Step::Sql(&advance)]
             .into_iter()
@@ -305,7 +309,9 @@ impl<H: Handler> Worker<H> {
             .collect();
         reach(Point::InTransaction);
         match self.session()?.trip(steps).await {
-            Ok(_) => {
+            Ok(rows) => {
+                let moved = rows.first().map_or(&[][..], Vec::as_slice);
+                version.set(progress::transaction(moved)?);
                 if !batch.inputs.is_empty() {
                     measure::row_cache("hit");
                 }
@@ -345,15 +351,16 @@ impl<H: Handler> Worker<H> {
         self.cache = H::Cache::new(self.settings.max_cached_rows);
     }
 
-    /// What a batch writes, also kept for the next ones.
-    fn writes(&mut self, state: Option<H::State>) -> Vec<Sql> {
+    /// What a batch writes, also kept for the next ones, and the version that it will have.
+    fn writes(&mut self, state: Option<H::State>) -> (Vec<Sql>, RowVersion) {
+        let version = RowVersion::default();
         let Some(state) = state else {
-            return Vec::new();
+            return (Vec::new(), version);
         };
         if self.settings.max_cached_rows > 0 {
-            self.handler.keep(&state, &mut self.cache);
+            self.handler.keep(&state, &mut self.cache, &version);
         }
-        self.handler.writes(state)
+        (self.handler.writes(state), version)
     }
 
     /// Moves the progress rows of a batch.
@@ -576,7 +583,10 @@ impl<H: Handler> Worker<H> {
         prepared: Prepared<H::Call>,
     ) -> Result<(), Fault> {
         reach(Point::AfterCommit);
-        let inner = prepared.homes.values().map(|moved| moved.inner.records.len());
+        let inner = prepared
+            .homes
+            .values()
+            .map(|moved| moved.inner.records.len());
         self.publisher.next_batch(inner.sum());
         for (home, moved) in prepared.homes {
             let Moved { inner, public, .. } = moved;

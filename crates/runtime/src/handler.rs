@@ -9,6 +9,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::RowVersion;
+
 /// A partition of a topic that a service consumes, and so the place where an
 /// input belongs: whoever owns the partition handles its records, fires its
 /// timers and receives the answers of its calls.
@@ -151,9 +153,9 @@ pub trait Handler: Send + Sync + 'static {
         true
     }
 
-    /// Keeps the rows as a batch leaves them, before they are written. The cache is
-    /// emptied where the batch fails.
-    fn keep(&self, _state: &Self::State, _cache: &mut Self::Cache) {}
+    /// Keeps the rows as a batch leaves them, before they are written: those that it
+    /// writes will have this version. The cache is emptied where the batch fails.
+    fn keep(&self, _state: &Self::State, _cache: &mut Self::Cache, _written: &RowVersion) {}
 
     /// Handles one input.
     ///

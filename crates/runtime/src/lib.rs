@@ -13,6 +13,7 @@
 //! - `batch`: the inputs of one transaction, and what is known of each.
 //! - `commit`: one batch, from decoding to publishing; poison is found here.
 //! - `progress`: the rows of the table `progress`.
+//! - `version`: what a row that is kept in memory is compared by.
 //! - `session`: one database connection with prepared, pipelined statements.
 //! - `positions`: whether a stored position fits the log that is there.
 //! - `intake`: the consumer and its rebalances.
@@ -53,6 +54,7 @@ mod stored;
 mod topics;
 mod trace;
 mod traffic;
+mod version;
 mod worker;
 
 pub use fault::RunError;
@@ -62,4 +64,5 @@ pub use progress::MIGRATIONS;
 pub use session::{Connector, connector_without_tls};
 pub use settings::{KafkaSettings, Settings};
 pub use topics::missing_topics;
+pub use version::RowVersion;
 pub use worker::run;

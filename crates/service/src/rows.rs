@@ -6,14 +6,15 @@ use std::hash::Hash;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
+use runtime::RowVersion;
 use tokio_postgres::types::ToSql;
 
 /// Rows of one table by key. A batch reads them, its inputs change them in order, and
 /// each row is written once at the end: new ones and changed ones apart, in the
 /// order of their keys, so that two instances cannot deadlock.
 ///
-/// A table whose rows are kept between batches has a column `revision`, 0 in a new row
-/// and raised by each update: by it the database tells whether a row is as it was kept.
+/// Rows that are kept between batches have their [`RowVersion`] beside them: by it the
+/// database tells whether a row is as it was kept.
 #[derive(Debug)]
 pub struct Rows<K, V> {
     rows: BTreeMap<K, Entry<V>>,
@@ -24,7 +25,7 @@ pub struct Rows<K, V> {
 #[derive(Debug)]
 struct Entry<V> {
     mark: Mark,
-    revision: i32,
+    version: RowVersion,
     row: V,
 }
 
@@ -45,9 +46,9 @@ pub struct Written<K, V> {
     pub new: Vec<(K, V)>,
     /// Rows to update.
     pub changed: Vec<(K, V)>,
-    /// The revisions that they have before.
-    pub revisions: Vec<i32>,
-    /// Rows that were kept from a former batch and do not change, with the revisions that
+    /// The versions that they must have before.
+    pub versions: Vec<i32>,
+    /// Rows that were kept from a former batch and do not change, with the versions that
     /// they must still have.
     pub relied_on: Vec<(K, i32)>,
 }
@@ -61,7 +62,7 @@ impl<K: Ord + Clone, V> Written<K, V> {
             return Vec::new();
         }
         let changed = self.changed.iter().map(|(key, _)| key.clone());
-        let mut compared: Vec<_> = changed.zip(self.revisions.iter().copied()).collect();
+        let mut compared: Vec<_> = changed.zip(self.versions.iter().copied()).collect();
         compared.extend(self.relied_on.iter().cloned());
         compared.sort_unstable();
         compared
@@ -71,7 +72,7 @@ impl<K: Ord + Clone, V> Written<K, V> {
 /// Rows of one table, kept from one batch to the next; those not used for longest make
 /// way for others.
 #[derive(Debug)]
-pub struct RowCache<K: Hash + Eq, V>(LruCache<K, (i32, V)>);
+pub struct RowCache<K: Hash + Eq, V>(LruCache<K, (RowVersion, V)>);
 
 impl<K: Hash + Eq, V> RowCache<K, V> {
     /// An empty one, for at most so many rows.
@@ -96,12 +97,12 @@ impl<K: Ord + Hash + Clone, V: Clone> Rows<K, V> {
         if self.rows.contains_key(key) {
             return true;
         }
-        let Some((revision, row)) = cache.0.get(key) else {
+        let Some((version, row)) = cache.0.get(key) else {
             return false;
         };
         let entry = Entry {
             mark: Mark::Kept,
-            revision: *revision,
+            version: version.clone(),
             row: row.clone(),
         };
         self.rows.insert(key.clone(), entry);
@@ -116,18 +117,24 @@ impl<K: Ord + Hash + Clone, V: Clone> Rows<K, V> {
         }
     }
 
-    /// Keeps these rows, as they will be once they are written. `kept` makes of each what
-    /// later batches find; nothing of a row that they will not need.
-    pub fn keep(&self, cache: &mut RowCache<K, V>, kept: impl Fn(&V) -> Option<V>) {
+    /// Keeps these rows, as they will be once they are written, with the version that
+    /// they will then have. `kept` makes of each what later batches find; nothing of a row
+    /// that they will not need.
+    pub fn keep(
+        &self,
+        cache: &mut RowCache<K, V>,
+        written: &RowVersion,
+        kept: impl Fn(&V) -> Option<V>,
+    ) {
         for (key, entry) in &self.rows {
-            let revision = match entry.mark {
+            let version = match entry.mark {
                 Mark::Kept => continue,
-                Mark::Read | Mark::New => entry.revision,
-                Mark::Changed => entry.revision.wrapping_add(1),
+                Mark::Read => &entry.version,
+                Mark::Changed | Mark::New => written,
             };
             match kept(&entry.row) {
                 Some(row) => {
-                    cache.0.put(key.clone(), (revision, row));
+                    cache.0.put(key.clone(), (version.clone(), row));
                 }
                 None => {
                     cache.0.pop(key);
@@ -150,10 +157,10 @@ impl<K: Ord, V> Rows<K, V> {
     }
 
     /// Adds a row as the table has it.
-    pub fn add(&mut self, key: K, revision: i32, row: V) {
+    pub fn add(&mut self, key: K, version: RowVersion, row: V) {
         let entry = Entry {
             mark: Mark::Read,
-            revision,
+            version,
             row,
         };
         self.rows.insert(key, entry);
@@ -190,7 +197,7 @@ impl<K: Ord, V> Rows<K, V> {
         }
         let entry = Entry {
             mark: Mark::New,
-            revision: 0,
+            version: RowVersion::default(),
             row,
         };
         self.rows.insert(key, entry);
@@ -206,16 +213,16 @@ impl<K: Ord, V> Rows<K, V> {
         let mut written = Written {
             new: Vec::new(),
             changed: Vec::new(),
-            revisions: Vec::new(),
+            versions: Vec::new(),
             relied_on: Vec::new(),
         };
         for (key, entry) in self.rows {
             match entry.mark {
                 Mark::Read => {}
-                Mark::Kept => written.relied_on.push((key, entry.revision)),
+                Mark::Kept => written.relied_on.push((key, entry.version.get())),
                 Mark::Changed => {
                     written.changed.push((key, entry.row));
-                    written.revisions.push(entry.revision);
+                    written.versions.push(entry.version.get());
                 }
                 Mark::New => written.new.push((key, entry.row)),
             }
@@ -224,12 +231,12 @@ impl<K: Ord, V> Rows<K, V> {
     }
 }
 
-/// The rows as they were read, of a table without revisions.
+/// The rows as they were read, of a table whose rows are not kept.
 impl<K: Ord, V> FromIterator<(K, V)> for Rows<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(rows: I) -> Self {
         let mut read = Self::default();
         for (key, row) in rows {
-            read.add(key, 0, row);
+            read.add(key, RowVersion::default(), row);
         }
         read
     }
@@ -257,7 +264,7 @@ macro_rules! update_all {
     };
 }
 
-/// A statement that locks rows by key (`$1`, in order) and revision (`$2`), and ends the
+/// A statement that locks rows by key (`$1`, in order) and version (`$2`), and ends the
 /// transaction where it does not find all of them.
 #[macro_export]
 macro_rules! compare_all {
@@ -267,9 +274,9 @@ macro_rules! compare_all {
             $table,
             " t JOIN unnest($1::",
             $type,
-            "[], $2::int4[]) AS u (key, revision) ON t.",
+            "[], $2::int4[]) AS u (key, version) ON t.",
             $key,
-            " = u.key AND t.revision = u.revision ORDER BY t.",
+            " = u.key AND t.xmin = u.version ORDER BY t.",
             $key,
             " FOR UPDATE OF t) found), cardinality($1))"
         )
@@ -309,14 +316,14 @@ mod tests {
         assert_eq!(written.new, [("d", 44), ("e", 55)]);
     }
 
-    /// A cache that holds these rows at these revisions.
-    fn kept(rows: &[(&'static str, i32, i32)]) -> RowCache<&'static str, i32> {
+    /// A cache that holds these rows in these versions.
+    fn kept(rows: &[(&'static str, u32, i32)]) -> RowCache<&'static str, i32> {
         let mut cache = RowCache::new(10);
         let mut read = Rows::default();
-        for (key, revision, row) in rows {
-            read.add(*key, *revision, *row);
+        for (key, version, row) in rows {
+            read.add(*key, RowVersion::from(*version), *row);
         }
-        read.keep(&mut cache, |row| Some(*row));
+        read.keep(&mut cache, &RowVersion::default(), |row| Some(*row));
         cache
     }
 
@@ -331,7 +338,7 @@ mod tests {
         rows.put("b", 21);
         let written = rows.into_written();
         assert_eq!(written.changed, [("b", 21)]);
-        assert_eq!(written.revisions, [2]);
+        assert_eq!(written.versions, [2]);
         assert_eq!(written.relied_on, [("a", 1), ("c", 3)]);
         assert_eq!(
             written.compared(),
@@ -350,22 +357,22 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_kept_with_the_revisions_that_they_will_have() {
+    fn rows_are_kept_with_the_versions_that_they_will_have() {
         let mut cache = kept(&[("a", 1, 10), ("b", 2, 20)]);
         let mut rows = Rows::default();
         for key in ["a", "b"] {
             assert!(rows.recall(&key, &mut cache));
         }
-        rows.add("c", 7, 30);
+        rows.add("c", RowVersion::from(7), 30);
         rows.put("b", 21);
         rows.put("d", 40);
-        rows.keep(&mut cache, |row| Some(*row));
+        rows.keep(&mut cache, &RowVersion::from(9), |row| Some(*row));
         let mut next = Rows::default();
         for key in ["a", "b", "c", "d"] {
             assert!(next.recall(&key, &mut cache));
         }
-        let revisions = [("a", 1), ("b", 3), ("c", 7), ("d", 0)];
-        assert_eq!(next.into_written().relied_on, revisions);
+        let versions = [("a", 1), ("b", 9), ("c", 7), ("d", 9)];
+        assert_eq!(next.into_written().relied_on, versions);
     }
 
     #[test]
@@ -374,7 +381,9 @@ mod tests {
         let mut rows = Rows::default();
         assert!(rows.recall(&"a", &mut cache));
         rows.put("a", 0);
-        rows.keep(&mut cache, |row| (*row > 0).then_some(*row));
+        rows.keep(&mut cache, &RowVersion::from(9), |row| {
+            (*row > 0).then_some(*row)
+        });
         assert!(!Rows::default().recall(&"a", &mut cache));
     }
 
@@ -397,7 +406,7 @@ mod tests {
         for (key, row) in [("a", 1), ("b", 2), ("c", 3)] {
             rows.put(key, row);
         }
-        rows.keep(&mut cache, |row| Some(*row));
+        rows.keep(&mut cache, &RowVersion::from(9), |row| Some(*row));
         let mut next = Rows::default();
         assert!(!next.recall(&"a", &mut cache));
         assert!(next.recall(&"b", &mut cache) && next.recall(&"c", &mut cache));

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use contracts::ids::{CheckoutId, CommandId, GenericUuid};
 use contracts::{ErrorCode, Message, Poison, RecordType, Topic, ids, messages};
 use jiff::{SignedDuration, Timestamp};
-use runtime::{Body, Handler, Home, Input, Outbox, Sql};
+use runtime::{Body, Handler, Home, Input, Outbox, RowVersion, Sql};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -21,6 +21,10 @@ use crate::store;
 
 /// Most characters of a product id.
 const MAX_PRODUCT_ID_CHARS: usize = 64;
+
+/// Reservations of more lines are read each time: how many are kept is limited by their
+/// number.
+const MAX_KEPT_LINES: usize = 50;
 
 /// The inventory service.
 #[derive(Debug, Default)]
@@ -120,12 +124,14 @@ impl Handler for Inventory {
         state.reservations.is_certain()
     }
 
-    fn keep(&self, state: &State, kept: &mut Kept) {
+    fn keep(&self, state: &State, kept: &mut Kept, written: &RowVersion) {
         // What holds nothing is hardly asked for again.
-        state.reservations.keep(&mut kept.reservations, |row| {
-            (row.state() == "RESERVED").then(|| row.clone())
+        let reservations = &mut kept.reservations;
+        state.reservations.keep(reservations, written, |row| {
+            let holds = row.state() == "RESERVED" && row.reserved_items().len() <= MAX_KEPT_LINES;
+            holds.then(|| row.clone())
         });
-        state.stock.keep(&mut kept.stock, |row| Some(*row));
+        state.stock.keep(&mut kept.stock, written, |row| Some(*row));
     }
 
     fn handle(

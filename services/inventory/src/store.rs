@@ -7,7 +7,7 @@ use contracts::Topic;
 use contracts::ids::{self, CartId, CheckoutId, CommandId, GenericUuid};
 use contracts::messages::{ReleaseReason, ReservationItem, UnavailableItem};
 use jiff::Timestamp;
-use runtime::{Home, Sql};
+use runtime::{Home, RowVersion, Sql};
 use serde_json::Value;
 use service::{GaugeQuery, Purge, column};
 use tokio_postgres::Row;
@@ -19,7 +19,7 @@ use crate::state::{Answer, Release, Reservation, Reserve, State, Stock};
 const LOCK_RESERVATIONS: &str = "
 SELECT checkout_id, cart_id, reserve_command_id, answered_at, reservation_id, expires_at,
        unavailable_items, release_command_id, release_reason, released_at,
-       home_topic, home_partition, traceparent, wake_at, revision
+       home_topic, home_partition, traceparent, wake_at, xmin::text::int8 AS version
 FROM reservations WHERE checkout_id = ANY($1::uuid[]) ORDER BY checkout_id FOR UPDATE";
 
 const READ_ITEMS: &str = "
@@ -29,7 +29,8 @@ FROM reservation_items WHERE checkout_id = ANY($1::uuid[]) ORDER BY checkout_id,
 /// The products named in the batch, and those of the reservations it may release. The array
 /// is made first, so that the stock is looked up by its key.
 const LOCK_STOCK: &str = "
-SELECT product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at, revision
+SELECT product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at,
+       xmin::text::int8 AS version
 FROM stock WHERE product_id = ANY(ARRAY(
     SELECT unnest($1::text[])
     UNION
@@ -51,12 +52,11 @@ const UPDATE_RESERVATIONS: &str = service::update_all!(
     "
 UPDATE reservations r
 SET state = u.state, release_command_id = u.release_command_id,
-    release_reason = u.release_reason, released_at = u.released_at, wake_at = u.wake_at,
-    revision = r.revision + 1
+    release_reason = u.release_reason, released_at = u.released_at, wake_at = u.wake_at
 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
     $7::int4[])
-  AS u (checkout_id, state, release_command_id, release_reason, released_at, wake_at, revision)
-WHERE r.checkout_id = u.checkout_id AND r.revision = u.revision"
+  AS u (checkout_id, state, release_command_id, release_reason, released_at, wake_at, version)
+WHERE r.checkout_id = u.checkout_id AND r.xmin = u.version"
 );
 
 const COMPARE_RESERVATIONS: &str = service::compare_all!("reservations", "checkout_id", "uuid");
@@ -74,11 +74,11 @@ const UPDATE_STOCK: &str = service::update_all!(
     "
 UPDATE stock s
 SET on_hand = u.on_hand, reserved = u.reserved, set_command_id = u.set_command_id,
-    reserved_when_set = u.reserved_when_set, set_at = u.set_at, revision = s.revision + 1
+    reserved_when_set = u.reserved_when_set, set_at = u.set_at
 FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[],
     $7::int4[])
-  AS u (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at, revision)
-WHERE s.product_id = u.product_id AND s.revision = u.revision"
+  AS u (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at, version)
+WHERE s.product_id = u.product_id AND s.xmin = u.version"
 );
 
 /// One look-up in the index of timers for each home.
@@ -180,12 +180,13 @@ pub(crate) fn state(rows: &[Vec<Row>]) -> Result<State, tokio_postgres::Error> {
     let mut state = State::default();
     for row in reservations {
         let (checkout, reservation) = reservation(row, &mut held)?;
-        let revision = row.try_get("revision")?;
-        state.reservations.add(checkout, revision, reservation);
+        state
+            .reservations
+            .add(checkout, RowVersion::of(row)?, reservation);
     }
     for row in stock {
         let (product, stock) = stock_row(row)?;
-        state.stock.add(product, row.try_get("revision")?, stock);
+        state.stock.add(product, RowVersion::of(row)?, stock);
     }
     Ok(state)
 }
@@ -281,7 +282,7 @@ pub(crate) fn writes(state: State) -> Vec<Sql> {
     if !reservations.changed.is_empty() {
         writes.push(update_reservations(
             &reservations.changed,
-            reservations.revisions,
+            reservations.versions,
         ));
     }
     let stock = state.stock.into_written();
@@ -295,7 +296,7 @@ pub(crate) fn writes(state: State) -> Vec<Sql> {
     }
     if !stock.changed.is_empty() {
         let mut update = write_stock(UPDATE_STOCK, &stock.changed);
-        update.params.push(Box::new(stock.revisions));
+        update.params.push(Box::new(stock.versions));
         writes.push(update);
     }
     writes
@@ -339,15 +340,11 @@ fn insert_reservations(rows: &[ReservationRow]) -> Sql {
 }
 
 /// Compares rows that were kept from a former batch.
-fn compare<K>(
-    text: &'static str,
-    keys: Box<dyn ToSql + Sync + Send>,
-    rows: &[(K, i32)],
-) -> Sql {
-    Sql::new(text, vec![keys, column(rows, |(_, revision)| *revision)])
+fn compare<K>(text: &'static str, keys: Box<dyn ToSql + Sync + Send>, rows: &[(K, i32)]) -> Sql {
+    Sql::new(text, vec![keys, column(rows, |(_, version)| *version)])
 }
 
-fn update_reservations(rows: &[ReservationRow], revisions: Vec<i32>) -> Sql {
+fn update_reservations(rows: &[ReservationRow], versions: Vec<i32>) -> Sql {
     Sql::new(
         UPDATE_RESERVATIONS,
         vec![
@@ -357,7 +354,7 @@ fn update_reservations(rows: &[ReservationRow], revisions: Vec<i32>) -> Sql {
             column(rows, |(_, row)| row.release.map(|r| r.reason.as_str())),
             column(rows, |(_, row)| row.release.map(|r| r.at)),
             column(rows, |(_, row)| row.wake_at),
-            Box::new(revisions),
+            Box::new(versions),
         ],
     )
 }

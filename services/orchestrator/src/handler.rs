@@ -11,7 +11,7 @@ use contracts::ids::{CartId, GenericUuid};
 use contracts::{Message, Poison, RecordType, Topic};
 use flow::{Rules, Step, next};
 use jiff::Timestamp;
-use runtime::{Body, Handler, Home, Input, Outbox, Sql};
+use runtime::{Body, Handler, Home, Input, Outbox, RowVersion, Sql};
 use service::RowCache;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -20,6 +20,10 @@ use crate::brake::Brake;
 use crate::history::{self, Entry};
 use crate::state::{Beginning, Cause, State};
 use crate::{observe, state, store};
+
+/// Sagas of carts with more lines are read each time: how many are kept is limited by
+/// their number.
+const MAX_KEPT_LINES: usize = 50;
 
 /// What is sent beside the commands of the steps.
 const OWN: [RecordType; 5] = [
@@ -143,10 +147,11 @@ impl Handler for Orchestrator {
         state.sagas.is_certain()
     }
 
-    fn keep(&self, state: &State, cache: &mut Self::Cache) {
+    fn keep(&self, state: &State, cache: &mut Self::Cache, written: &RowVersion) {
         // What has ended rests.
-        state.sagas.keep(cache, |row| {
-            row.wake_at.is_some().then(|| state::Row {
+        state.sagas.keep(cache, written, |row| {
+            let goes_on = row.wake_at.is_some() && row.saga.cart.items.len() <= MAX_KEPT_LINES;
+            goes_on.then(|| state::Row {
                 began: None,
                 ..row.clone()
             })

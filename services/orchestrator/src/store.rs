@@ -5,7 +5,7 @@ use std::time::Duration;
 use contracts::ids::{CartId, CheckoutId, GenericUuid};
 use flow::{Cart, Progress, Saga, Step};
 use jiff::Timestamp;
-use runtime::{Home, Sql};
+use runtime::{Home, RowVersion, Sql};
 use service::{GaugeQuery, Purge, Rows, column};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::history;
 use crate::state::{Beginning, Row, State};
 
 const LOCK: &str = "
-SELECT cart_id, cart, progress, wake_at, revision
+SELECT cart_id, cart, progress, wake_at, xmin::text::int8 AS version
 FROM sagas WHERE cart_id = ANY($1::uuid[]) ORDER BY cart_id FOR UPDATE";
 
 const INSERT: &str = "
@@ -33,21 +33,21 @@ UPDATE sagas s
 SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
     checkout_id = u.checkout_id, cart = u.cart, home_topic = u.home_topic,
     home_partition = u.home_partition, traceparent = u.traceparent,
-    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END, revision = s.revision + 1
+    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
 FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[],
     $7::json[], $8::text[], $9::int4[], $10::text[], $11::int4[])
   AS u (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic, home_partition,
-    traceparent, revision)
-WHERE s.cart_id = u.cart_id AND s.revision = u.revision"
+    traceparent, version)
+WHERE s.cart_id = u.cart_id AND s.xmin = u.version"
 );
 
 const UPDATE: &str = service::update_all!(
     "
 UPDATE sagas s SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
-    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END, revision = s.revision + 1
+    ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
 FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::int4[])
-  AS u (cart_id, progress, state, step, wake_at, revision)
-WHERE s.cart_id = u.cart_id AND s.revision = u.revision"
+  AS u (cart_id, progress, state, step, wake_at, version)
+WHERE s.cart_id = u.cart_id AND s.xmin = u.version"
 );
 
 const COMPARE: &str = service::compare_all!("sagas", "cart_id", "uuid");
@@ -158,7 +158,7 @@ pub(crate) fn state(rows: Vec<Vec<tokio_postgres::Row>>) -> Result<State, tokio_
             wake_at,
             began,
         };
-        read.add(cart, row.try_get("revision")?, saga);
+        read.add(cart, RowVersion::of(row)?, saga);
     }
     Ok(State {
         sagas: read,
@@ -192,7 +192,7 @@ pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
     let written = sagas.into_written();
     let compared = written.compared();
     let (mut again, mut moved) = (Columns::default(), Columns::default());
-    for ((_, row), revision) in written.changed.into_iter().zip(written.revisions) {
+    for ((_, row), version) in written.changed.into_iter().zip(written.versions) {
         let columns = match row.began {
             Some(beginning) => {
                 again.push_whole(row, beginning);
@@ -203,7 +203,7 @@ pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
                 &mut moved
             }
         };
-        columns.revisions.push(revision);
+        columns.versions.push(version);
     }
     let mut new = Columns::default();
     for (_, row) in written.new {
@@ -225,7 +225,7 @@ pub(crate) fn writes(sagas: Rows<CartId, Row>) -> Vec<Sql> {
 fn compare(rows: &[(CartId, i32)]) -> Option<Sql> {
     (!rows.is_empty()).then(|| {
         let carts = column(rows, |(cart, _)| cart.into_untyped_uuid());
-        Sql::new(COMPARE, vec![carts, column(rows, |(_, revision)| *revision)])
+        Sql::new(COMPARE, vec![carts, column(rows, |(_, version)| *version)])
     })
 }
 
@@ -244,7 +244,7 @@ struct Columns {
     partitions: Vec<i32>,
     traces: Vec<String>,
     // Of rows that are there already only.
-    revisions: Vec<i32>,
+    versions: Vec<i32>,
 }
 
 impl Columns {
@@ -293,8 +293,8 @@ impl Columns {
             sql.params.push(Box::new(self.partitions));
             sql.params.push(Box::new(self.traces));
         }
-        if !self.revisions.is_empty() {
-            sql.params.push(Box::new(self.revisions));
+        if !self.versions.is_empty() {
+            sql.params.push(Box::new(self.versions));
         }
         Some(sql)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use contracts::ids::{CartId, CheckoutId, CommandId, GenericUuid};
 use contracts::{ErrorCode, Message, Poison, RecordType, Topic};
 use jiff::Timestamp;
-use runtime::{Body, Handler, Home, Input, Outbox, Sql};
+use runtime::{Body, Handler, Home, Input, Outbox, RowVersion, Sql};
 use service::{RowCache, Rows};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -150,8 +150,13 @@ impl Handler for Payments {
         RecordType::PaymentDeclined,
         RecordType::AuthorizationVoided,
     ];
-    const STATEMENTS: &'static [&'static str] =
-        &[store::LOCK, store::INSERT, store::UPDATE, store::COMPARE, store::DUE];
+    const STATEMENTS: &'static [&'static str] = &[
+        store::LOCK,
+        store::INSERT,
+        store::UPDATE,
+        store::COMPARE,
+        store::DUE,
+    ];
 
     fn reads(&self, batch: &[Input<Answer>]) -> Vec<Sql> {
         let mut checkouts: Vec<Uuid> = batch.iter().filter_map(checkout_of).collect();
@@ -167,9 +172,9 @@ impl Handler for Payments {
     ) -> Result<Authorizations, tokio_postgres::Error> {
         let mut state = Authorizations::default();
         for row in rows.iter().flatten() {
-            let revision = row.try_get("revision")?;
+            let version = RowVersion::of(row)?;
             let row = store::from_row(row)?;
-            state.0.add(row.checkout_id, revision, row);
+            state.0.add(row.checkout_id, version, row);
         }
         Ok(state)
     }
@@ -195,9 +200,9 @@ impl Handler for Payments {
         state.0.is_certain()
     }
 
-    fn keep(&self, state: &Authorizations, kept: &mut Kept) {
+    fn keep(&self, state: &Authorizations, kept: &mut Kept, written: &RowVersion) {
         // While a call is out its answer is to come; after that, hardly anything.
-        state.0.keep(&mut kept.0, |row| {
+        state.0.keep(&mut kept.0, written, |row| {
             row.wake_at.is_some().then(|| row.clone())
         });
     }

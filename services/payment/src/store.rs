@@ -37,7 +37,8 @@ pub(crate) const LOCK: &str = "\
     SELECT checkout_id, cart_id, customer_id, authorize_command_id, void_command_id, state, \
            void_requested, amount, currency, authorization_id, gateway_reference, \
            decline_reason, attempts, requested_at, authorized_at, declined_at, voided_at, \
-           home_topic, home_partition, traceparent, wake_at, revision \
+           home_topic, home_partition, traceparent, wake_at, \
+           xmin::text::int8 AS version \
     FROM authorizations WHERE checkout_id = ANY($1::uuid[]) \
     ORDER BY checkout_id FOR UPDATE";
 
@@ -64,7 +65,7 @@ pub(crate) const UPDATE: &str = service::update_all!(
            gateway_reference = n.gateway_reference, decline_reason = n.decline_reason, \
            attempts = n.attempts, authorized_at = n.authorized_at, \
            declined_at = n.declined_at, voided_at = n.voided_at, home_topic = n.home_topic, \
-           home_partition = n.home_partition, wake_at = n.wake_at, revision = a.revision + 1 \
+           home_partition = n.home_partition, wake_at = n.wake_at \
     FROM unnest(\
            $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::int8[], \
            $7::text[], $8::uuid[], $9::text[], $10::text[], $11::int4[], \
@@ -73,13 +74,12 @@ pub(crate) const UPDATE: &str = service::update_all!(
          AS n(checkout_id, authorize_command_id, void_command_id, state, void_requested, amount, \
               currency, authorization_id, gateway_reference, decline_reason, attempts, \
               authorized_at, declined_at, voided_at, home_topic, home_partition, wake_at, \
-              revision) \
-    WHERE a.checkout_id = n.checkout_id AND a.revision = n.revision"
+              version) \
+    WHERE a.checkout_id = n.checkout_id AND a.xmin = n.version"
 );
 
 /// Rows that were kept from a former batch and do not change.
-pub(crate) const COMPARE: &str =
-    service::compare_all!("authorizations", "checkout_id", "uuid");
+pub(crate) const COMPARE: &str = service::compare_all!("authorizations", "checkout_id", "uuid");
 
 /// The timers due in some homes, by the index of each home.
 pub(crate) const DUE: &str = "\
@@ -118,8 +118,8 @@ pub(crate) fn writes(rows: Rows<CheckoutId, Authorization>) -> Vec<Sql> {
     let compared = written.compared();
     if !compared.is_empty() {
         let checkouts = column(&compared, |(checkout, _)| checkout.into_untyped_uuid());
-        let revisions = column(&compared, |(_, revision)| *revision);
-        statements.push(Sql::new(COMPARE, vec![checkouts, revisions]));
+        let versions = column(&compared, |(_, version)| *version);
+        statements.push(Sql::new(COMPARE, vec![checkouts, versions]));
     }
     let rows = |rows: Vec<(_, Authorization)>| rows.into_iter().map(|(_, row)| row).collect();
     let (new, known): (Vec<_>, Vec<_>) = (rows(written.new), rows(written.changed));
@@ -133,7 +133,7 @@ pub(crate) fn writes(rows: Rows<CheckoutId, Authorization>) -> Vec<Sql> {
     }
     if !known.is_empty() {
         let mut params = changing(&known);
-        params.push(Box::new(written.revisions));
+        params.push(Box::new(written.versions));
         statements.push(Sql::new(UPDATE, params));
     }
     statements

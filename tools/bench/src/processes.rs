@@ -79,7 +79,10 @@ impl Looker {
 /// Processor time that the compilers of the brokers' virtual machines have used so far, in
 /// microseconds, where the system tells (Linux).
 pub(crate) fn compiling_us(stack: &Stack) -> u64 {
-    let brokers = stack.parts().iter().filter(|part| part.kind == PartKind::Kafka);
+    let brokers = stack
+        .parts()
+        .iter()
+        .filter(|part| part.kind == PartKind::Kafka);
     let pids = brokers.filter_map(|part| part.process.as_ref()?.pid());
     pids.flat_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")))
         .flatten()

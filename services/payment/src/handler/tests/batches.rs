@@ -27,7 +27,7 @@ fn each_row_is_written_once_however_often_it_changed_and_only_if_it_did() {
 fn stored(mut story: Story) -> Story {
     let row = story.row().clone();
     story.state = Authorizations::default();
-    story.state.0.add(row.checkout_id, 3, row);
+    story.state.0.add(row.checkout_id, RowVersion::from(3), row);
     story
 }
 
@@ -61,7 +61,7 @@ fn a_row_is_kept_while_a_call_is_out_and_compared_also_where_it_does_not_change(
         .handle(&mut state, &command(), &mut Outbox::default())
         .unwrap();
     assert!(payments.is_certain(&state));
-    payments.keep(&state, &mut kept);
+    payments.keep(&state, &mut kept, &RowVersion::from(7));
     assert_eq!(payments.writes(state)[0].text, store::INSERT);
 
     // A repeated command changes nothing, but what it is answered by must hold.
@@ -72,17 +72,17 @@ fn a_row_is_kept_while_a_call_is_out_and_compared_also_where_it_does_not_change(
     let writes = payments.writes(state);
     assert_eq!(writes.len(), 1);
     assert_eq!(writes[0].text, store::COMPARE);
-    assert_eq!(format!("{:?}", writes[0].params[1]), "[0]");
+    assert_eq!(format!("{:?}", writes[0].params[1]), "[7]");
 
     let mut state = payments.recall(&[answer(placed())], &mut kept).unwrap();
     payments
         .handle(&mut state, &answer(placed()), &mut Outbox::default())
         .unwrap();
-    payments.keep(&state, &mut kept);
+    payments.keep(&state, &mut kept, &RowVersion::from(8));
     let writes = payments.writes(state);
     assert_eq!(writes[0].text, store::UPDATE);
-    let revisions = writes[0].params.last().unwrap();
-    assert_eq!(format!("{revisions:?}"), "[0]");
+    let versions = writes[0].params.last().unwrap();
+    assert_eq!(format!("{versions:?}"), "[7]");
     assert!(payments.recall(&[answer(placed())], &mut kept).is_none());
 }
 
@@ -92,7 +92,7 @@ fn statements_have_a_parameter_for_each_placeholder() {
     let row = story.row().clone();
     let mut rows = Rows::default();
     rows.put(row.checkout_id, row.clone());
-    rows.add(uuid(9), 1, row.clone());
+    rows.add(uuid(9), RowVersion::from(1), row.clone());
     rows.put(uuid(9), row);
     let written = store::writes(rows);
     assert_eq!(written.len(), 2);

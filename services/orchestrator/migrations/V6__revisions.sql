@@ -1,2 +1,0 @@
--- Raised by each update, so that a row kept in memory can be compared with this one.
-ALTER TABLE sagas ADD COLUMN revision int4 NOT NULL DEFAULT 0;
