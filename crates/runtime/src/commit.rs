@@ -1,13 +1,5 @@
-//! One batch, from decoding to publishing.
-//!
-//! Where all rows that it is about were kept from former batches, one trip:
-//! `BEGIN`, move the progress rows by compare-and-set, write and compare, `COMMIT`.
-//! Whatever turns out not to be as it was kept ends the transaction.
-//!
-//! Otherwise, and then, two. First trip: `BEGIN`, lock the progress rows, read. Then
-//! the handler, in memory. Second trip: write, move the progress rows, `COMMIT`. The
-//! rows are locked from the first trip on, so the comparison made there holds until
-//! the commit, and a former owner's batch never gets to its second trip.
+//! One batch, from decoding to publishing: it is transacted as often as it takes, and in
+//! parts where one of its inputs is poison.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -24,39 +16,34 @@ use crate::dlq::dead_letter;
 use crate::failpoint::{Point, reach};
 use crate::fault::{Fault, RunError};
 use crate::intake::RawRecord;
-use crate::progress::{self, Advance, ReadTo};
-use crate::session::Step;
+use crate::progress::{self, ReadTo};
 use crate::settings::Backoff;
 use crate::stored::{self, StoredHeader, StoredRecord};
 use crate::worker::{Answers, DueTimer, Worker, topic_name};
-use crate::{Body, Cache, Handler, Home, Input, Outbox, RowVersion, Sql, clock, measure};
+use crate::{Body, Handler, Home, Input, Outbox, clock, measure};
 
 /// How often a batch that lost a race for its inserts is tried again before the
 /// conflict is taken for a property of the data.
 const MAX_CONFLICTS: u32 = 5;
 
-/// How many batches read after one whose rows somebody else had changed: where that is
-/// another instance at work on the same rows, it will go on.
-const READS_AFTER_STALE: u32 = 100;
-
 /// What handling a batch came to.
-struct Handled<C> {
+pub(crate) struct Handled<C> {
     records: BTreeMap<Home, Vec<StoredRecord>>,
     calls: Vec<Call<C>>,
     /// Inputs that the handler refused; the state is as if they had not been there.
-    refused: Vec<(usize, Poison)>,
+    pub(crate) refused: Vec<(usize, Poison)>,
 }
 
 /// What a committed batch has still to do, kept while its commit is in doubt.
-struct Prepared<C> {
-    homes: BTreeMap<Home, Moved>,
+pub(crate) struct Prepared<C> {
+    pub(crate) homes: BTreeMap<Home, Moved>,
     calls: Vec<Call<C>>,
 }
 
 /// How the row of one home moved.
-struct Moved {
-    read_to: Option<ReadTo>,
-    public_sequence: i64,
+pub(crate) struct Moved {
+    pub(crate) read_to: Option<ReadTo>,
+    pub(crate) public_sequence: i64,
     inner: Outputs,
     /// What is published in a transaction.
     public: Outputs,
@@ -80,7 +67,7 @@ impl Outputs {
 }
 
 /// Why an attempt failed.
-enum Failure<C> {
+pub(crate) enum Failure<C> {
     /// One input is to blame.
     Input(usize, Poison),
     /// The commit was sent and not answered.
@@ -249,172 +236,8 @@ impl<H: Handler> Worker<H> {
         Ok(())
     }
 
-    async fn transact(
-        &mut self,
-        batch: &mut Batch<H::Answer>,
-    ) -> Result<Prepared<H::Call>, Failure<H::Call>> {
-        if let Some(prepared) = self.transact_at_once(batch).await? {
-            return Ok(prepared);
-        }
-        let mut state = self.read(batch).await?;
-        let handled = self.handle(batch, state.as_mut())?;
-        let prepared = self.prepare(batch, handled)?;
-        let (writes, version) = self.writes(state);
-        let advance = self.advance(&prepared)?;
-        let steps = writes
-            .iter()
-            .chain([&advance])
-            .map(Step::Sql)
-            .chain([Step::Plain("COMMIT")])
-            .collect();
-        reach(Point::InTransaction);
-        match self.session()?.trip(steps).await {
-            Ok(rows) => {
-                let moved = rows.last().map_or(&[][..], Vec::as_slice);
-                version.set(progress::transaction(moved)?);
-                Ok(prepared)
-            }
-            Err(Fault::Transient(reason)) => Err(Failure::InDoubt(reason, prepared)),
-            Err(fault) => Err(fault.into()),
-        }
-    }
-
-    /// The whole transaction in one trip, where every row was kept from former batches.
-    /// `None` where the batch is to be read and handled again, with no transaction open:
-    /// nothing is refused, and nobody is blamed, on the strength of rows that may be out
-    /// of date.
-    async fn transact_at_once(
-        &mut self,
-        batch: &mut Batch<H::Answer>,
-    ) -> Result<Option<Prepared<H::Call>>, Failure<H::Call>> {
-        let Some(mut state) = self.recall(batch) else {
-            return Ok(None);
-        };
-        let Ok(handled) = self.handle(batch, state.as_mut()) else {
-            return Ok(None);
-        };
-        let is_certain = state
-            .as_ref()
-            .is_none_or(|state| self.handler.is_certain(state));
-        if !handled.refused.is_empty() || !is_certain {
-            return Ok(None);
-        }
-        let prepared = self.prepare(batch, handled)?;
-        let (writes, version) = self.writes(state);
-        let advance = self.advance(&prepared)?;
-        let steps = [Step::Plain("BEGIN"), Step::Sql(&advance)]
-            .into_iter()
-            .chain(writes.iter().map(Step::Sql))
-            .chain([Step::Plain("COMMIT")])
-            .collect();
-        reach(Point::InTransaction);
-        match self.session()?.trip(steps).await {
-            Ok(rows) => {
-                let moved = rows.first().map_or(&[][..], Vec::as_slice);
-                version.set(progress::transaction(moved)?);
-                if !batch.inputs.is_empty() {
-                    measure::row_cache("hit");
-                }
-                Ok(Some(prepared))
-            }
-            Err(Fault::Transient(reason)) => Err(Failure::InDoubt(reason, prepared)),
-            Err(Fault::Conflict(reason) | Fault::Deterministic(reason)) => {
-                tracing::debug!(reason, "a row was not as it was kept; reading");
-                measure::row_cache("stale");
-                self.forget_rows();
-                self.reads_left = READS_AFTER_STALE;
-                self.roll_back().await;
-                Ok(None)
-            }
-            Err(fault) => Err(fault.into()),
-        }
-    }
-
-    /// The state of a batch whose rows were all kept; `Some(None)` where there is no
-    /// input and so no state.
-    fn recall(&mut self, batch: &Batch<H::Answer>) -> Option<Option<H::State>> {
-        if batch.inputs.is_empty() {
-            return Some(None);
-        }
-        if self.reads_left > 0 {
-            self.reads_left -= 1;
-            return None;
-        }
-        if self.settings.max_cached_rows == 0 {
-            return None;
-        }
-        let state = self.handler.recall(&batch.inputs, &mut self.cache)?;
-        Some(Some(state))
-    }
-
-    fn forget_rows(&mut self) {
-        self.cache = H::Cache::new(self.settings.max_cached_rows);
-    }
-
-    /// What a batch writes, also kept for the next ones, and the version that it will have.
-    fn writes(&mut self, state: Option<H::State>) -> (Vec<Sql>, RowVersion) {
-        let version = RowVersion::default();
-        let Some(state) = state else {
-            return (Vec::new(), version);
-        };
-        if self.settings.max_cached_rows > 0 {
-            self.handler.keep(&state, &mut self.cache, &version);
-        }
-        (self.handler.writes(state), version)
-    }
-
-    /// Moves the progress rows of a batch.
-    fn advance(&self, prepared: &Prepared<H::Call>) -> Result<Sql, Fault> {
-        let mut rows = Vec::with_capacity(prepared.homes.len());
-        for (home, moved) in &prepared.homes {
-            let Some(owned) = self.owned.get(home) else {
-                return Err(Fault::Fenced(format!("{home} is not owned any more")));
-            };
-            rows.push(Advance {
-                home: *home,
-                stamp: owned.stamp,
-                read_to: moved.read_to,
-                public_sequence: moved.public_sequence,
-                outputs: self.row_bytes(*home, moved),
-            });
-        }
-        Ok(progress::advance(rows))
-    }
-
-    /// The first trip: locks the progress rows, makes sure that they are still
-    /// ours, and reads what the handler asks for. There is no state where there is
-    /// no input.
-    async fn read(&mut self, batch: &Batch<H::Answer>) -> Result<Option<H::State>, Fault> {
-        let lock = progress::lock(batch.homes().into_iter());
-        let reads = if batch.inputs.is_empty() {
-            Vec::new()
-        } else {
-            self.handler.reads(&batch.inputs)
-        };
-        let steps = [Step::Plain("BEGIN"), Step::Sql(&lock)]
-            .into_iter()
-            .chain(reads.iter().map(Step::Sql))
-            .collect();
-        let mut rows = self.session()?.trip(steps).await?.into_iter();
-        let stamps = progress::stamps(&rows.next().unwrap_or_default())?;
-        for home in batch.homes() {
-            let ours = self.owned.get(&home).map(|owned| owned.stamp);
-            if ours.is_none() || stamps.get(&home).copied() != ours {
-                return Err(Fault::Fenced(format!(
-                    "{home} has another owner now: the row has {:?}, this instance {ours:?}",
-                    stamps.get(&home)
-                )));
-            }
-        }
-        if batch.inputs.is_empty() {
-            return Ok(None);
-        }
-        measure::row_cache("miss");
-        Ok(Some(self.handler.state(&batch.inputs, rows.collect())?))
-    }
-
     /// Lets the handler work, and encodes what it sends.
-    fn handle(
+    pub(crate) fn handle(
         &self,
         batch: &Batch<H::Answer>,
         state: Option<&mut H::State>,
@@ -470,7 +293,7 @@ impl<H: Handler> Worker<H> {
 
     /// Takes the inputs that were refused out of the batch, numbers its public outputs,
     /// and says how the progress rows move.
-    fn prepare(
+    pub(crate) fn prepare(
         &self,
         batch: &mut Batch<H::Answer>,
         handled: Handled<H::Call>,
@@ -562,7 +385,7 @@ impl<H: Handler> Worker<H> {
 
     /// What the row of a home must hold: its unacknowledged outputs and the new
     /// ones.
-    fn row_bytes(&self, home: Home, moved: &Moved) -> Vec<u8> {
+    pub(crate) fn row_bytes(&self, home: Home, moved: &Moved) -> Vec<u8> {
         let mut bytes = Vec::new();
         if let Some(owned) = self.owned.get(&home) {
             for (group, stored) in &owned.outputs {
@@ -676,7 +499,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    async fn roll_back(&mut self) {
+    pub(crate) async fn roll_back(&mut self) {
         if let Some(session) = &self.session
             && session.rollback().await.is_err()
         {
@@ -684,7 +507,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    fn session(&self) -> Result<&crate::session::Session, Fault> {
+    pub(crate) fn session(&self) -> Result<&crate::session::Session, Fault> {
         self.session
             .as_ref()
             .ok_or_else(|| Fault::Transient("the database connection is gone".into()))

@@ -12,6 +12,7 @@
 //! - `ownership`: partitions, from their assignment to their being given up.
 //! - `batch`: the inputs of one transaction, and what is known of each.
 //! - `commit`: one batch, from decoding to publishing; poison is found here.
+//! - `transact`: its transaction, with or without reading.
 //! - `progress`: the rows of the table `progress`.
 //! - `version`: what a row that is kept in memory is compared by.
 //! - `session`: one database connection with prepared, pipelined statements.
@@ -54,6 +55,7 @@ mod stored;
 mod topics;
 mod trace;
 mod traffic;
+mod transact;
 mod version;
 mod worker;
 

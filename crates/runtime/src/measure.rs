@@ -56,7 +56,7 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         "saga_row_cache_total",
-        "Batches by where their rows were from: hit (kept from former batches), miss (read), stale (kept, but changed by somebody else, so read after all)"
+        "Batches by where their rows were from: hit (kept from former batches), miss (read), stale (kept, but changed by somebody else; read after all, and so a miss as well)"
     );
     describe_counter!("saga_timers_fired_total", "Timers fired");
     describe_counter!("saga_faults_total", "Faults of the surroundings, by kind");

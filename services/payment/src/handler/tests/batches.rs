@@ -23,6 +23,19 @@ fn each_row_is_written_once_however_often_it_changed_and_only_if_it_did() {
     assert_eq!(texts(std::mem::take(&mut story.state)), [store::UPDATE]);
 }
 
+fn input(body: Body<Answer>) -> Input<Answer> {
+    Input {
+        offset: None,
+        home: Home {
+            topic: Topic::PaymentsCommands,
+            partition: 0,
+        },
+        now: Timestamp::UNIX_EPOCH,
+        trace: TraceContext::new_root(),
+        body,
+    }
+}
+
 /// A story whose row was read from the table.
 fn stored(mut story: Story) -> Story {
     let row = story.row().clone();
@@ -34,16 +47,6 @@ fn stored(mut story: Story) -> Story {
 #[test]
 fn a_row_is_kept_while_a_call_is_out_and_compared_also_where_it_does_not_change() {
     let payments = Story::new().payments;
-    let input = |body| Input {
-        offset: None,
-        home: Home {
-            topic: Topic::PaymentsCommands,
-            partition: 0,
-        },
-        now: Timestamp::UNIX_EPOCH,
-        trace: TraceContext::new_root(),
-        body,
-    };
     let answer = |outcome| {
         input(Body::Answer(Answer {
             checkout_id: checkout(),
@@ -109,16 +112,6 @@ fn statements_have_a_parameter_for_each_placeholder() {
 #[test]
 fn the_rows_of_a_batch_are_read_once_each_in_order() {
     let payments = Story::new().payments;
-    let input = |body| Input {
-        offset: None,
-        home: Home {
-            topic: Topic::PaymentsCommands,
-            partition: 0,
-        },
-        now: Timestamp::UNIX_EPOCH,
-        trace: TraceContext::new_root(),
-        body,
-    };
     let batch = [
         input(Body::Timer(Uuid::from_u128(9))),
         input(Body::Message(authorize().into())),
