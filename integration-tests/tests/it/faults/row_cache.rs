@@ -4,7 +4,7 @@
 use contracts::messages::FailureReason;
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
-use integration_tests::{Options, Outcome, System, product};
+use integration_tests::{Options, Outcome, SERVICES, System, product};
 
 /// The tables whose rows are kept, with their keys.
 const KEPT: &[(&str, &str, &str)] = &[
@@ -41,7 +41,7 @@ async fn a_straight_saga_reads_no_row_that_its_services_wrote() {
     let sku = product();
     system.set_stock(&sku, 10).await;
     let mut before = Vec::new();
-    for service in ["orchestrator", "inventory", "payment", "order"] {
+    for &service in SERVICES {
         before.push((service, batches(&system, service, "miss").await));
     }
     for _ in 0..3 {
@@ -98,6 +98,34 @@ async fn stock_that_somebody_else_took_is_not_promised() {
     assert_eq!(batches(&system, "inventory", "stale").await, 1.0);
 }
 
+/// As a new owner does it while the former one is still at work: that one's batches do not
+/// read, so nothing but the move of its progress rows can find out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_does_not_read_is_fenced_as_well() {
+    let system = own("claimed").await;
+    let sku = product();
+    system.set_stock(&sku, 5).await;
+    let first = cart(&sku, 1, 1_000);
+    system.publish(&first).await;
+    assert!(matches!(system.outcome(&first).await, Outcome::Created(_)));
+    for service in SERVICES {
+        let claim = "UPDATE progress SET epoch = epoch + 1";
+        system.execute(service, claim).await;
+    }
+    let second = cart(&sku, 1, 1_000);
+    system.publish(&second).await;
+    assert!(matches!(system.outcome(&second).await, Outcome::Created(_)));
+    for service in SERVICES {
+        let fenced = "kind=\"fenced\"";
+        let fenced = system.counted(service, 0, "saga_faults_total", fenced);
+        assert!(
+            fenced.await >= 1.0,
+            "{service} went on as if it were the owner"
+        );
+    }
+    system.assert_settled(&[first, second]).await;
+}
+
 /// A refusal changes no stock, but rests on what there is.
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_that_somebody_else_gave_back_is_not_refused() {
@@ -131,7 +159,7 @@ async fn without_a_cache_every_batch_reads() {
     let system = System::start("no_cache", options).await;
     let carts = system.load(Load::new(40, 60.0)).await;
     system.assert_settled(&carts).await;
-    for service in ["orchestrator", "inventory", "payment", "order"] {
+    for &service in SERVICES {
         assert_eq!(batches(&system, service, "hit").await, 0.0, "{service}");
         assert!(batches(&system, service, "miss").await > 0.0, "{service}");
     }
