@@ -1,39 +1,41 @@
 //! An installation with its services, and what a cart service, a subscriber and
 //! an operator would do with it.
+//!
+//! Here: how it is started and stopped, and what its services answer by HTTP.
+//! - `publishing`: what is published.
+//! - `observing`: what can be seen on the topics.
+//! - `databases`: what the services' databases hold.
+//! - `settling`: waiting until something is so, and until everything is at rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod databases;
+mod observing;
+mod publishing;
+mod settling;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use audit::DeadLetter;
-use contracts::ids::GenericUuid;
-use contracts::messages::{
-    CartCheckedOut, CheckoutFailed, CheckoutRejected, OrderCreated, SagaState, SetStock,
-};
-use contracts::{Codec, Message, RecordType, RegistryConfig, Topic, TopicNames, TraceContext};
-use flow::Step;
-use jiff::Timestamp;
+use contracts::messages::{CartCheckedOut, CheckoutFailed, CheckoutRejected, OrderCreated};
+use contracts::{Codec, RecordType, RegistryConfig, TopicNames};
 use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::FutureProducer;
 use stack::{
     Installation, Part, PartKind, Process, ProcessSpec, Service, ServiceInstance, ServiceOptions,
     Stopping,
 };
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::world::{self, Parts};
-use crate::{PATIENCE, Proxy, Recorder, Seen, carts};
+use crate::{PATIENCE, Proxy, Recorder};
 
 /// Where the logs of tests that failed are kept.
 const FAILED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/failed-tests");
 
-/// Pause between two tries to publish.
+/// Pause between two tries, or looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The services, by name.
@@ -513,319 +515,6 @@ impl System {
             .await
     }
 
-    /// A message in the wire format.
-    pub fn encode(&self, message: &Message) -> Vec<u8> {
-        self.codec.encode(message).expect("it encodes")
-    }
-
-    /// Publishes as the cart service does.
-    pub async fn publish(&self, cart: &CartCheckedOut) {
-        self.publish_message(&cart.clone().into()).await;
-        self.published.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many carts it has published.
-    pub fn published(&self) -> usize {
-        self.published.load(Ordering::Relaxed)
-    }
-
-    /// Publishes several carts without waiting in between.
-    pub async fn publish_all(&self, carts: &[&CartCheckedOut]) {
-        futures::future::join_all(carts.iter().map(|cart| self.publish(cart))).await;
-    }
-
-    /// Publishes a cart as part of a trace.
-    pub async fn publish_traced(&self, cart: &CartCheckedOut, trace: &TraceContext) {
-        let message: Message = cart.clone().into();
-        let headers = contracts::headers(&message, "/shop/carts", cart.occurred_at, trace);
-        let headers: Vec<(&str, &[u8])> = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
-            .collect();
-        let value = self.encode(&message);
-        self.publish_raw(
-            Topic::ShoppingCheckouts,
-            Some(message.key().as_bytes()),
-            Some(&value),
-            &headers,
-        )
-        .await;
-    }
-
-    pub async fn publish_message(&self, message: &Message) {
-        let value = self.encode(message);
-        let key = message.key();
-        self.publish_raw(
-            message.record_type().topic(),
-            Some(key.as_bytes()),
-            Some(&value),
-            &[],
-        )
-        .await;
-    }
-
-    /// Publishes on a topic and partition of the caller's choice, as soon as the
-    /// partition is there.
-    pub async fn publish_at(&self, topic: Topic, partition: i32, message: &Message) {
-        let value = self.encode(message);
-        let key = message.key();
-        let record = || {
-            FutureRecord::to(self.names.name(topic))
-                .partition(partition)
-                .key(&key)
-                .payload(&value)
-        };
-        let begin = Instant::now();
-        while let Err((error, _)) = self.producer.send(record(), PATIENCE).await {
-            assert!(begin.elapsed() < PATIENCE, "not published: {error}");
-            sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    /// Publishes whatever bytes.
-    pub async fn publish_raw(
-        &self,
-        topic: Topic,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: &[(&str, &[u8])],
-    ) {
-        let mut owned = OwnedHeaders::new();
-        for (name, value) in headers {
-            owned = owned.insert(Header {
-                key: name,
-                value: Some(*value),
-            });
-        }
-        let mut record: FutureRecord<'_, [u8], [u8]> =
-            FutureRecord::to(self.names.name(topic)).headers(owned);
-        record.key = key;
-        record.payload = value;
-        self.producer
-            .send(record, PATIENCE)
-            .await
-            .unwrap_or_else(|(error, _)| panic!("not published: {error}"));
-    }
-
-    /// Publishes a record once more, as it is.
-    pub async fn publish_again(&self, seen: &Seen) {
-        let topic = self.names.topic(&seen.topic).expect("one of ours");
-        let headers: Vec<(&str, &[u8])> = seen
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
-            .collect();
-        let (key, payload) = (seen.key.as_deref(), seen.payload.as_deref());
-        self.publish_raw(topic, key, payload, &headers).await;
-    }
-
-    /// Sets the stock of a product and waits until it is set.
-    pub async fn set_stock(&self, product: &str, on_hand: i64) {
-        let command = SetStock {
-            command_id: contracts::ids::CommandId::from_untyped_uuid(Uuid::new_v4()),
-            product_id: product.to_owned(),
-            on_hand,
-        };
-        let id = command.command_id;
-        self.publish_message(&command.into()).await;
-        self.recorder
-            .wait_for("the stock is set", |seen| {
-                seen.iter()
-                    .any(|seen| {
-                        matches!(&seen.message, Some(Message::StockSet(set)) if set.command_id == id)
-                    })
-                    .then_some(())
-            })
-            .await;
-    }
-
-    /// On hand and reserved, of a product.
-    pub async fn stock(&self, product: &str) -> (i64, i64) {
-        let sql = "SELECT on_hand, reserved FROM stock WHERE product_id = $1";
-        let rows = self.query("inventory", sql, &[&product]).await;
-        (rows[0].get(0), rows[0].get(1))
-    }
-
-    /// Fails unless every record of this cart is part of this trace.
-    pub fn assert_traced(&self, cart: &CartCheckedOut, trace: &TraceContext) {
-        let trace = &trace.to_string()[..35];
-        for seen in self.recorder.all() {
-            if seen.message.as_ref().and_then(Message::cart_id) == Some(cart.cart_id) {
-                let parent = seen.header("traceparent").expect("a traceparent");
-                assert_eq!(&parent[..35], trace, "{:?}", seen.record_type());
-            }
-        }
-    }
-
-    /// How the checkout of this event ended, as soon as it has.
-    pub async fn outcome(&self, cart: &CartCheckedOut) -> Outcome {
-        self.recorder
-            .wait_for(&format!("the outcome of {}", cart.cart_id), |seen| {
-                outcomes(seen, cart).into_iter().next()
-            })
-            .await
-    }
-
-    /// Fails unless this event has exactly one outcome on the public topics, in
-    /// exactly one record.
-    pub async fn assert_one_outcome(&self, cart: &CartCheckedOut) {
-        let outcomes = outcomes(&self.recorder.all(), cart);
-        assert_eq!(outcomes.len(), 1, "{outcomes:?}");
-    }
-
-    /// Waits until every record of this cart that is on a topic has been
-    /// handled: a marker cart of the same key goes the same way behind it.
-    pub async fn quiesce(&self, cart: &CartCheckedOut) {
-        let before = self.recorder.of_cart(cart.cart_id).len();
-        let marker = carts::again(cart);
-        self.publish(&marker).await;
-        let marked = self.recorder.wait_for("the marker's outcome", |seen| {
-            outcomes(seen, &marker).into_iter().next()
-        });
-        marked.await;
-        assert!(self.recorder.of_cart(cart.cart_id).len() > before);
-    }
-
-    /// The dead letter of the record that carried this marker.
-    pub async fn dead_letter(&self, topic: Topic, marker: &str) -> Seen {
-        let dlq = self.names.dlq(topic).to_owned();
-        self.recorder
-            .wait_for("a dead letter", |seen| {
-                seen.iter()
-                    .find(|seen| {
-                        seen.topic == dlq && seen.header("marker").as_deref() == Some(marker)
-                    })
-                    .cloned()
-            })
-            .await
-    }
-
-    /// Why a cart was refused: the code of its dead letter, or the reason of its
-    /// failure.
-    pub async fn refusal(&self, cart: &CartCheckedOut) -> String {
-        let dlq = self.names.dlq(Topic::ShoppingCheckouts).to_owned();
-        let key = cart.cart_id.to_string();
-        self.recorder
-            .wait_for("a refusal", |seen| {
-                seen.iter().find_map(|seen| match &seen.message {
-                    Some(Message::CheckoutFailed(failed)) if failed.cart_id == cart.cart_id => {
-                        serde_json::to_value(failed.reason)
-                            .ok()
-                            .and_then(|reason| Some(reason.as_str()?.to_owned()))
-                    }
-                    _ if seen.topic == dlq && seen.key.as_deref() == Some(key.as_bytes()) => {
-                        seen.header("__connect.errors.exception.class.name")
-                    }
-                    _ => None,
-                })
-            })
-            .await
-    }
-
-    /// Waits for a record of this type about a cart.
-    pub async fn record(&self, cart: &CartCheckedOut, record: RecordType) {
-        self.recorder
-            .wait_for(&format!("a {record}"), |seen| {
-                seen.iter()
-                    .filter_map(|seen| seen.message.as_ref())
-                    .any(|message| {
-                        message.cart_id() == Some(cart.cart_id) && message.record_type() == record
-                    })
-                    .then_some(())
-            })
-            .await;
-    }
-
-    /// Waits for a snapshot of a cart's saga in this state.
-    pub async fn snapshot(&self, cart: &CartCheckedOut, state: SagaState) {
-        self.recorder
-            .wait_for(&format!("a snapshot {state:?}"), |seen| {
-                seen.iter()
-                    .any(|seen| {
-                        matches!(&seen.message, Some(Message::SagaSnapshot(snapshot))
-                            if snapshot.cart_id == cart.cart_id && snapshot.state == state)
-                    })
-                    .then_some(())
-            })
-            .await;
-    }
-
-    /// The compensating commands of a cart, each the first time it was sent, by
-    /// the time of their publication.
-    pub fn undo_order(&self, cart: &CartCheckedOut) -> Vec<RecordType> {
-        let mut sent: BTreeMap<Timestamp, RecordType> = BTreeMap::new();
-        for seen in self.recorder.all() {
-            let Some(message) = &seen.message else {
-                continue;
-            };
-            let record = message.record_type();
-            let is_undo = Step::ALL
-                .iter()
-                .any(|step| step.definition().compensation.record == record);
-            if is_undo
-                && message.cart_id() == Some(cart.cart_id)
-                && !sent.values().any(|sent| *sent == record)
-            {
-                let time = seen.header("ce_time").expect("a time");
-                let time: Timestamp = time.parse().expect("RFC 3339");
-                sent.insert(time, record);
-            }
-        }
-        sent.into_values().collect()
-    }
-
-    /// Rows of a service's database.
-    pub async fn query(
-        &self,
-        name: &str,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Vec<tokio_postgres::Row> {
-        let client = self
-            .installation
-            .connect(service(name))
-            .await
-            .expect("a connection");
-        client
-            .query(sql, params)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
-    }
-
-    /// A connection of its own to a service's database, as the service has.
-    pub async fn connect(&self, name: &str) -> tokio_postgres::Client {
-        let connected = self.installation.connect(service(name)).await;
-        connected.expect("a connection")
-    }
-
-    /// Runs statements in a service's database, as the service may.
-    pub async fn execute(&self, name: &str, sql: &str) {
-        run(&self.connect(name).await, sql).await;
-    }
-
-    /// Runs statements as PostgreSQL's administrator; `{}` stands for the name
-    /// of a service's database, and of its user.
-    pub async fn administer(&self, name: &str, sql: &str) {
-        let admin = &self.parts(PartKind::Postgres)[0].url;
-        let (client, connection) = tokio_postgres::connect(admin, tokio_postgres::NoTls)
-            .await
-            .expect("a connection");
-        tokio::spawn(connection);
-        run(&client, &sql.replace("{}", self.database(name))).await;
-    }
-
-    /// Fails if anything is on a dead-letter topic.
-    pub fn assert_no_dead_letters(&self) {
-        let dead: Vec<_> = self
-            .recorder
-            .all()
-            .into_iter()
-            .filter(|seen| seen.topic.ends_with(".dlq"))
-            .map(|seen| (seen.topic, seen.headers))
-            .collect();
-        assert!(dead.is_empty(), "dead letters: {dead:?}");
-    }
-
     /// The log of an instance of a service.
     pub async fn log(&self, name: &str, index: usize) -> String {
         self.with_instance(name, index, async |instance| {
@@ -841,141 +530,6 @@ impl System {
         })
         .await;
     }
-
-    /// Cuts all connections to a service's database but the one that asks.
-    pub async fn cut_connections(&self, name: &str) {
-        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE datname = '{}' AND pid <> pg_backend_pid()";
-        self.administer(name, sql).await;
-    }
-
-    /// The name of a service's database, and of its user.
-    pub fn database(&self, name: &str) -> &str {
-        let url = self.installation.database_url(service(name));
-        url.rsplit_once('/').map_or(url, |(_, database)| database)
-    }
-
-    /// The end of a partition's log; the topic's name is without prefix.
-    pub fn end(&self, topic: &str, partition: i32) -> i64 {
-        let name = format!("{}{topic}", self.installation.topic_prefix);
-        tokio::task::block_in_place(|| {
-            let client = self.producer.client();
-            client.fetch_watermarks(&name, partition, PATIENCE)
-        })
-        .expect("watermarks")
-        .1
-    }
-
-    /// Waits until every record that is there now has been read and handled.
-    pub async fn wait_consumed(&self) {
-        let sql = "SELECT topic, partition, COALESCE(next_offset, 0) FROM progress";
-        for service in self.options.services {
-            for row in self.query(service, sql, &[]).await {
-                let (topic, partition): (String, i32) = (row.get(0), row.get(1));
-                let name = format!("{}{topic}", self.installation.topic_prefix);
-                let end = self.end(&topic, partition);
-                self.wait_until(&format!("{service} reads {name}"), async || {
-                    let sql = format!("{sql} WHERE topic = $1 AND partition = $2");
-                    let row = &self.query(service, &sql, &[&topic, &partition]).await[0];
-                    row.get::<_, i64>(2) >= end
-                })
-                .await;
-            }
-        }
-    }
-
-    /// Waits until a condition holds that is looked at again and again.
-    pub async fn wait_until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let begin = Instant::now();
-        while !holds().await {
-            assert!(
-                begin.elapsed() < PATIENCE,
-                "{what}: not within {PATIENCE:?}"
-            );
-            sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    /// What is held for the checkout of this event.
-    pub async fn holdings(&self, cart: &CartCheckedOut) -> Holdings {
-        let checkout = cart.event_id.into_untyped_uuid();
-        let mut states = Vec::new();
-        for (service, table) in [
-            ("inventory", "reservations"),
-            ("payment", "authorizations"),
-            ("order", "orders"),
-        ] {
-            // A service that was never started has no tables yet.
-            let migrated = self
-                .query(service, "SELECT to_regclass($1) IS NOT NULL", &[&table])
-                .await[0]
-                .get(0);
-            let sql = format!("SELECT state::text FROM {table} WHERE checkout_id = $1");
-            let rows = match migrated {
-                true => self.query(service, &sql, &[&checkout]).await,
-                false => Vec::new(),
-            };
-            states.push(rows.first().map(|row| row.get(0)));
-        }
-        let [reservation, authorization, order] =
-            <[Option<String>; 3]>::try_from(states).expect("three");
-        Holdings {
-            reservation,
-            authorization,
-            order,
-        }
-    }
-
-    /// Waits until every checkout has an outcome and everything adds up and is
-    /// at rest; fails with what does not.
-    pub async fn assert_settled(&self, carts: &[CartCheckedOut]) {
-        self.assert_settled_but(carts, |_| false).await;
-    }
-
-    /// The same, but for dead letters that the test itself has caused.
-    pub async fn assert_settled_but(
-        &self,
-        carts: &[CartCheckedOut],
-        expected: impl Fn(&DeadLetter) -> bool + Send + Sync + 'static,
-    ) {
-        let report = self.settle(expected).await;
-        assert!(
-            report.violations.is_empty(),
-            "not at rest, or lost, or doubled: {report}"
-        );
-        let checkouts: BTreeSet<_> = carts.iter().map(|cart| cart.event_id).collect();
-        assert!(
-            report.carts >= checkouts.len() as u64,
-            "{} carts were published, and only these are on the topic: {report}",
-            checkouts.len()
-        );
-    }
-
-    /// Waits until everything is at rest, and reports what was found then, or
-    /// when patience ends.
-    pub async fn settle(
-        &self,
-        expected: impl Fn(&DeadLetter) -> bool + Send + Sync + 'static,
-    ) -> audit::Report {
-        self.try_settle(expected, |_| (), PATIENCE)
-            .await
-            .unwrap_or_else(|error| panic!("no audit: {error}"))
-    }
-
-    /// The same, within a limit; `tell` is told what is waited for.
-    pub async fn try_settle(
-        &self,
-        expected: impl Fn(&DeadLetter) -> bool + Send + Sync + 'static,
-        tell: impl Fn(&str) + Send + Sync + 'static,
-        limit: Duration,
-    ) -> audit::Result<audit::Report> {
-        let options = audit::Options {
-            expected: Some(Arc::new(expected)),
-            tell: Some(Arc::new(tell)),
-            ..audit::Options::default()
-        };
-        audit::settle(&self.installation.audit_target(), &options, limit).await
-    }
 }
 
 fn service(name: &str) -> Service {
@@ -985,38 +539,9 @@ fn service(name: &str) -> Service {
         .unwrap_or_else(|| panic!("no service is called {name}"))
 }
 
-async fn run(client: &tokio_postgres::Client, sql: &str) {
-    client
-        .batch_execute(sql)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-}
-
 fn running<'a>(instances: &'a [Arc<ServiceInstance>], name: &str) -> &'a ServiceInstance {
     instances
         .iter()
         .find(|instance| instance.service.name() == name && instance.process.pid().is_some())
         .unwrap_or_else(|| panic!("{name} does not run"))
-}
-
-fn outcome_of(seen: &Seen, cart: &CartCheckedOut) -> Option<Outcome> {
-    let checkout = contracts::ids::checkout_id(cart.event_id);
-    match seen.message.clone()? {
-        Message::OrderCreated(order) if order.checkout_id == checkout => {
-            Some(Outcome::Created(order))
-        }
-        Message::CheckoutFailed(failed) if failed.checkout_id == checkout => {
-            Some(Outcome::Failed(failed))
-        }
-        Message::CheckoutRejected(rejected) if rejected.checkout_id == checkout => {
-            Some(Outcome::Rejected(rejected))
-        }
-        _ => None,
-    }
-}
-
-fn outcomes(seen: &[Seen], cart: &CartCheckedOut) -> Vec<Outcome> {
-    seen.iter()
-        .filter_map(|seen| outcome_of(seen, cart))
-        .collect()
 }

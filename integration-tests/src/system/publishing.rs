@@ -1,0 +1,142 @@
+//! What a cart service, an operator and a stranger publish.
+
+use std::sync::atomic::Ordering;
+
+use contracts::ids::GenericUuid;
+use contracts::messages::{CartCheckedOut, SetStock};
+use contracts::{Message, Topic, TraceContext};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::FutureRecord;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{LOOK_AGAIN, System};
+use crate::{PATIENCE, Seen};
+
+impl System {
+    /// A message in the wire format.
+    pub fn encode(&self, message: &Message) -> Vec<u8> {
+        self.codec.encode(message).expect("it encodes")
+    }
+
+    /// Publishes as the cart service does.
+    pub async fn publish(&self, cart: &CartCheckedOut) {
+        self.publish_message(&cart.clone().into()).await;
+        self.published.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many carts it has published.
+    pub fn published(&self) -> usize {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// Publishes several carts without waiting in between.
+    pub async fn publish_all(&self, carts: &[&CartCheckedOut]) {
+        futures::future::join_all(carts.iter().map(|cart| self.publish(cart))).await;
+    }
+
+    /// Publishes a cart as part of a trace.
+    pub async fn publish_traced(&self, cart: &CartCheckedOut, trace: &TraceContext) {
+        let message: Message = cart.clone().into();
+        let headers = contracts::headers(&message, "/shop/carts", cart.occurred_at, trace);
+        let headers: Vec<(&str, &[u8])> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .collect();
+        let value = self.encode(&message);
+        self.publish_raw(
+            Topic::ShoppingCheckouts,
+            Some(message.key().as_bytes()),
+            Some(&value),
+            &headers,
+        )
+        .await;
+    }
+
+    pub async fn publish_message(&self, message: &Message) {
+        let value = self.encode(message);
+        let key = message.key();
+        self.publish_raw(
+            message.record_type().topic(),
+            Some(key.as_bytes()),
+            Some(&value),
+            &[],
+        )
+        .await;
+    }
+
+    /// Publishes on a topic and partition of the caller's choice, as soon as the
+    /// partition is there.
+    pub async fn publish_at(&self, topic: Topic, partition: i32, message: &Message) {
+        let value = self.encode(message);
+        let key = message.key();
+        let record = || {
+            FutureRecord::to(self.names.name(topic))
+                .partition(partition)
+                .key(&key)
+                .payload(&value)
+        };
+        let begin = Instant::now();
+        while let Err((error, _)) = self.producer.send(record(), PATIENCE).await {
+            assert!(begin.elapsed() < PATIENCE, "not published: {error}");
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Publishes whatever bytes.
+    pub async fn publish_raw(
+        &self,
+        topic: Topic,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, &[u8])],
+    ) {
+        let mut owned = OwnedHeaders::new();
+        for (name, value) in headers {
+            owned = owned.insert(Header {
+                key: name,
+                value: Some(*value),
+            });
+        }
+        let mut record: FutureRecord<'_, [u8], [u8]> =
+            FutureRecord::to(self.names.name(topic)).headers(owned);
+        record.key = key;
+        record.payload = value;
+        self.producer
+            .send(record, PATIENCE)
+            .await
+            .unwrap_or_else(|(error, _)| panic!("not published: {error}"));
+    }
+
+    /// Publishes a record once more, as it is.
+    pub async fn publish_again(&self, seen: &Seen) {
+        let topic = self.names.topic(&seen.topic).expect("one of ours");
+        let headers: Vec<(&str, &[u8])> = seen
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .collect();
+        let (key, payload) = (seen.key.as_deref(), seen.payload.as_deref());
+        self.publish_raw(topic, key, payload, &headers).await;
+    }
+
+    /// Sets the stock of a product and waits until it is set.
+    pub async fn set_stock(&self, product: &str, on_hand: i64) {
+        let command = SetStock {
+            command_id: contracts::ids::CommandId::from_untyped_uuid(Uuid::new_v4()),
+            product_id: product.to_owned(),
+            on_hand,
+        };
+        let id = command.command_id;
+        self.publish_message(&command.into()).await;
+        self.recorder
+            .wait_for("the stock is set", |seen| {
+                seen.iter()
+                    .any(|seen| {
+                        matches!(&seen.message, Some(Message::StockSet(set)) if set.command_id == id)
+                    })
+                    .then_some(())
+            })
+            .await;
+    }
+}
