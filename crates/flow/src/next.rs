@@ -12,7 +12,7 @@ mod undo;
 
 use std::time::Duration;
 
-use contracts::{Message, RecordType, messages::RejectionReason};
+use contracts::{Message, messages::RejectionReason};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -204,21 +204,21 @@ impl<'r> Turn<'r> {
     }
 
     /// The wait for the first answer to a command.
-    fn first_wait(&self, definition: &StepDefinition, command: RecordType) -> Waiting {
+    fn first_wait(&self, definition: &StepDefinition) -> Waiting {
         Waiting {
             step: definition.step,
             tries: 1,
             since: self.now,
-            due_at: self.due(definition, command, 1),
+            due_at: self.due(definition, 1),
             held: false,
         }
     }
 
     /// The wait after a command was sent again, for the `tries`th time.
-    fn next_wait(&self, waiting: Waiting, command: RecordType, tries: u32) -> Waiting {
+    fn next_wait(&self, waiting: Waiting, tries: u32) -> Waiting {
         Waiting {
             tries,
-            due_at: self.due(waiting.step.definition(), command, tries),
+            due_at: self.due(waiting.step.definition(), tries),
             held: false,
             ..waiting
         }
@@ -229,11 +229,7 @@ impl<'r> Turn<'r> {
     fn held_wait(&self, waiting: Waiting) -> Waiting {
         let so_far = Duration::try_from(self.now.duration_since(waiting.since));
         let checkout = self.saga.progress.checkout_id;
-        let wait = self.rules.hold_wait(
-            waiting.step.definition(),
-            checkout,
-            so_far.unwrap_or_default(),
-        );
+        let wait = self.rules.hold_wait(checkout, so_far.unwrap_or_default());
         Waiting {
             due_at: after(self.now, wait),
             held: true,
@@ -241,12 +237,9 @@ impl<'r> Turn<'r> {
         }
     }
 
-    fn due(&self, definition: &StepDefinition, command: RecordType, tries: u32) -> Timestamp {
+    fn due(&self, definition: &StepDefinition, tries: u32) -> Timestamp {
         let checkout = self.saga.progress.checkout_id;
-        after(
-            self.now,
-            self.rules.wait(definition, checkout, command, tries),
-        )
+        after(self.now, self.rules.wait(definition, checkout, tries))
     }
 
     /// Lets only answers pass that answer a command of the current attempt.

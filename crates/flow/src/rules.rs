@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use contracts::{
-    RecordType,
-    ids::{CheckoutId, GenericUuid},
-};
+use contracts::ids::{CheckoutId, GenericUuid};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::step::{Step, StepDefinition};
@@ -84,20 +81,16 @@ impl Rules {
     /// milliseconds.
     ///
     /// Doubles with each try up to the longest wait. On top comes a jitter of up
-    /// to a quarter, which is a function of the arguments: sagas that began
-    /// together do not resend together, and a repeated transition gives the same.
-    pub fn wait(
-        &self,
-        definition: &StepDefinition,
-        checkout: CheckoutId,
-        command: RecordType,
-        tries: u32,
-    ) -> Duration {
+    /// to a quarter, which is a function of checkout and try: sagas that began
+    /// together do not resend together, and a repeated transition gives the same. All
+    /// steps of a checkout have the same, so that its next deadline is never earlier by
+    /// chance.
+    pub fn wait(&self, definition: &StepDefinition, checkout: CheckoutId, tries: u32) -> Duration {
         let first = self.first_wait.unwrap_or(definition.deadline.first);
         let max = self.max_wait(definition);
         let doublings = tries.saturating_sub(1).min(31);
         let wait = first.saturating_mul(1 << doublings).min(max);
-        jittered(wait, hash(checkout, command, tries))
+        jittered(wait, hash(checkout, tries))
     }
 
     /// How long a saga waits on for a held participant, for which it has waited
@@ -105,14 +98,9 @@ impl Rules {
     ///
     /// As long again as it has waited, within the limits, with the same jitter as
     /// [`wait`](Self::wait): a crowd neither wakes all the time nor at once.
-    pub fn hold_wait(
-        &self,
-        definition: &StepDefinition,
-        checkout: CheckoutId,
-        so_far: Duration,
-    ) -> Duration {
+    pub fn hold_wait(&self, checkout: CheckoutId, so_far: Duration) -> Duration {
         let wait = so_far.min(self.hold_max).max(self.hold_first);
-        jittered(wait, hash(checkout, definition.command.record, 0))
+        jittered(wait, hash(checkout, 0))
     }
 }
 
@@ -132,12 +120,11 @@ pub(crate) fn after(now: Timestamp, wait: Duration) -> Timestamp {
 }
 
 /// FNV-1a, folded to a byte: stable across builds, unlike the standard hasher.
-fn hash(checkout: CheckoutId, command: RecordType, tries: u32) -> u8 {
+fn hash(checkout: CheckoutId, tries: u32) -> u8 {
     let id = checkout.into_untyped_uuid();
     let hash = id
         .as_bytes()
         .iter()
-        .chain(command.full_name().as_bytes())
         .chain(&tries.to_be_bytes())
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -158,12 +145,7 @@ mod tests {
     fn wait_ms(rules: &Rules, checkout: u128, tries: u32) -> u128 {
         let checkout = CheckoutId::from_untyped_uuid(Uuid::from_u128(checkout));
         rules
-            .wait(
-                Step::FIRST.definition(),
-                checkout,
-                RecordType::ReserveInventory,
-                tries,
-            )
+            .wait(Step::FIRST.definition(), checkout, tries)
             .as_millis()
     }
 
@@ -205,12 +187,7 @@ mod tests {
             ..Rules::default()
         };
         let checkout = CheckoutId::from_untyped_uuid(Uuid::nil());
-        let wait = rules.wait(
-            Step::FIRST.definition(),
-            checkout,
-            RecordType::ReserveInventory,
-            u32::MAX,
-        );
+        let wait = rules.wait(Step::FIRST.definition(), checkout, u32::MAX);
         assert_eq!(after(Timestamp::UNIX_EPOCH, wait), Timestamp::MAX);
     }
 }

@@ -30,7 +30,7 @@ impl Turn<'_> {
         if pace == Pace::Held {
             let unsent = Waiting {
                 tries: 0,
-                ..self.first_wait(definition, definition.command.record)
+                ..self.first_wait(definition)
             };
             let waiting = self.held_action(unsent);
             self.enter(State::InProgress(waiting));
@@ -40,7 +40,7 @@ impl Turn<'_> {
             return self.cannot_build(step);
         };
         self.messages.push(command);
-        let waiting = match (pace, self.first_wait(definition, definition.command.record)) {
+        let waiting = match (pace, self.first_wait(definition)) {
             (Pace::Probe, waiting) => self.held_action(waiting),
             (_, waiting) => waiting,
         };
@@ -139,7 +139,7 @@ impl Turn<'_> {
             return self.cannot_build(waiting.step);
         };
         self.messages.push(command);
-        self.wait_on(self.next_wait(waiting, definition.command.record, tries));
+        self.wait_on(self.next_wait(waiting, tries));
         match waiting.tries {
             0 => Outcome::CommandReleased(waiting.step),
             _ => Outcome::CommandResent(waiting.step),

@@ -16,7 +16,7 @@ impl Turn<'_> {
         let definition = step.definition();
         let command = (definition.compensation.build)(&self.saga);
         self.messages.push(command);
-        let waiting = self.first_wait(definition, definition.compensation.record);
+        let waiting = self.first_wait(definition);
         self.enter(state(waiting));
     }
 
@@ -72,7 +72,7 @@ impl Turn<'_> {
         let compensation = &waiting.step.definition().compensation;
         let command = (compensation.build)(&self.saga);
         self.messages.push(command);
-        let waiting = self.next_wait(waiting, compensation.record, tries);
+        let waiting = self.next_wait(waiting, tries);
         self.wait_on(waiting);
         waiting
     }
