@@ -141,13 +141,13 @@ impl<H: Handler> Worker<H> {
         stored: &[u8],
         published: i64,
     ) -> Result<VecDeque<(Arc<Group>, Vec<u8>)>, Fault> {
-        let unreadable = |error: postcard::Error| {
+        let unusable = |error: &dyn std::fmt::Display| {
             RunError::Defect(format!(
                 "the outputs stored for {home} cannot be used: {error}"
             ))
         };
         let (public, inner): (Vec<_>, Vec<_>) = stored::from_bytes(stored)
-            .map_err(unreadable)?
+            .map_err(|error| unusable(&error))?
             .into_iter()
             .partition(|record| record.sequence.is_some() && self.lane.is_some());
         let public: Vec<_> = public
@@ -163,11 +163,11 @@ impl<H: Handler> Worker<H> {
         );
         let mut groups = VecDeque::new();
         if !inner.is_empty() {
-            let bytes = stored::to_bytes(&inner).map_err(unreadable)?;
+            let bytes = stored::to_bytes(&inner).map_err(|error| unusable(&error))?;
             groups.push_back((self.publisher.publish(&inner).await?, bytes));
         }
         if !public.is_empty() {
-            let bytes = stored::to_bytes(&public).map_err(unreadable)?;
+            let bytes = stored::to_bytes(&public).map_err(|error| unusable(&error))?;
             groups.push_back((self.publish_in_lane(home, public)?, bytes));
         }
         Ok(groups)

@@ -42,3 +42,8 @@ pub use gauges::GaugeQuery;
 pub use purge::Purge;
 pub use rows::{RowCache, Rows, Written, column};
 pub use web::run_pages;
+
+/// A batch allocates thousands of small pieces and some of hundreds of kilobytes, and frees
+/// them together. glibc's allocator then joins free pieces again and again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
