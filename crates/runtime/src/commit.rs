@@ -47,8 +47,6 @@ pub(crate) struct Moved {
     inner: Outputs,
     /// What is published in a transaction.
     public: Outputs,
-    /// Whether the row holds anything after the batch.
-    holds_outputs: bool,
 }
 
 /// Messages, and how the row holds them.
@@ -331,7 +329,7 @@ impl<H: Handler> Worker<H> {
                 public_sequence += 1;
                 record.sequence = Some(public_sequence);
             }
-            let mut moved = Moved {
+            let moved = Moved {
                 read_to: read_to
                     .get(&home)
                     .copied()
@@ -339,9 +337,7 @@ impl<H: Handler> Worker<H> {
                 public_sequence,
                 inner: Outputs::new(inner)?,
                 public: Outputs::new(public)?,
-                holds_outputs: false,
             };
-            moved.holds_outputs = !self.row_bytes(home, &moved).is_empty();
             homes.insert(home, moved);
         }
         Ok(Prepared { homes, calls })
@@ -426,9 +422,10 @@ impl<H: Handler> Worker<H> {
                 published.push((self.publish_in_lane(home, public.records)?, public.bytes));
             }
             if let Some(owned) = self.owned.get_mut(&home) {
+                // What was acknowledged since the row was written may still be in it.
+                owned.row_holds_outputs = !(owned.outputs.is_empty() && published.is_empty());
                 owned.forget_acknowledged();
                 owned.outputs.extend(published);
-                owned.row_holds_outputs = moved.holds_outputs;
                 owned.stamp.revision += 1;
                 owned.read_to = moved.read_to;
                 owned.public_sequence = moved.public_sequence;

@@ -35,11 +35,10 @@ use crate::traffic::Traffic;
 const MARK: &str = "published=";
 /// The most records of one transaction.
 const MAX_RECORDS: usize = 10_000;
-/// A transaction of so many records is a sign of load: the next one waits
-/// [`GATHER`], so that there are fewer and larger ones. A lone saga never waits.
-const GATHER_FROM_RECORDS: usize = 8;
-/// How long public outputs gather under load.
-const GATHER: Duration = Duration::from_millis(20);
+/// For each record of a transaction, the next one waits so long, up to
+/// `transaction_gather`, so that there are fewer and larger ones under load. All
+/// partitions of the public topics are written, and their readers woken, by each.
+const GATHER_FOR_EACH_RECORD: Duration = Duration::from_millis(1);
 /// How often a transaction is begun again when a rebalance refused its offsets.
 const MAX_REFUSALS: u32 = 50;
 /// The pause between such tries.
@@ -118,6 +117,7 @@ impl Lane {
             topics: topics.clone(),
             shared: Arc::clone(&shared),
             timeout,
+            gather: settings.transaction_gather,
             homes: BTreeMap::new(),
         };
         let thread = std::thread::Builder::new()
@@ -260,6 +260,7 @@ struct Worker {
     topics: TopicNames,
     shared: Arc<Shared>,
     timeout: Duration,
+    gather: Duration,
     homes: BTreeMap<Home, Known>,
 }
 
@@ -326,8 +327,13 @@ impl Worker {
                 // Whoever asked may have given up waiting.
                 let _ = done.send(());
             }
-            if records >= GATHER_FROM_RECORDS && !stop {
-                std::thread::sleep(GATHER);
+            // One record is what a lone saga publishes.
+            if records > 1 && !stop {
+                let records = u32::try_from(records).unwrap_or(u32::MAX);
+                std::thread::sleep(
+                    self.gather
+                        .min(GATHER_FOR_EACH_RECORD.saturating_mul(records)),
+                );
             }
         }
         Ok(())

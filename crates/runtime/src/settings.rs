@@ -23,12 +23,6 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// Most inputs in one batch.
     pub max_batch_records: usize,
-    /// Inputs from which on a batch counts as a sign of load: the next one waits for
-    /// `gather`.
-    pub gather_from_records: usize,
-    /// How long a batch waits for more inputs under load. Fewer and larger batches cost
-    /// less; a lone saga never waits.
-    pub gather: Duration,
     /// Messages from which on what a batch publishes is sent by `bulk_linger`.
     pub bulk_from_records: usize,
     /// How long the client collects the messages of such a batch, so that they go out in
@@ -73,6 +67,9 @@ pub struct Settings {
     /// Limit of a transaction: how long one that a crash left open can hold
     /// readers of the public topics back.
     pub transaction_timeout: Duration,
+    /// How long public outputs are collected under load for the next transaction, at
+    /// most: a millisecond for each record of the last one. A lone saga does not wait.
+    pub transaction_gather: Duration,
     /// How long a transaction may be open before it is reported.
     pub transaction_warn_after: Duration,
     /// How often it is looked whether readers of the public topics are held back.
@@ -89,8 +86,6 @@ impl Settings {
         Self {
             kafka,
             max_batch_records: 1_000,
-            gather_from_records: 32,
-            gather: Duration::from_millis(5),
             bulk_from_records: 8,
             bulk_linger: Duration::from_millis(3),
             max_cached_rows: 10_000,
@@ -109,6 +104,7 @@ impl Settings {
             rejoin_timeout: Duration::from_secs(60),
             public_transactions: true,
             transaction_timeout: Duration::from_secs(10),
+            transaction_gather: Duration::from_millis(50),
             transaction_warn_after: Duration::from_secs(5),
             readers_check_interval: Duration::from_secs(5),
             prefetch_bytes: 8 * 1024 * 1024,

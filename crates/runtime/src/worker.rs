@@ -55,7 +55,6 @@ pub async fn run<H: Handler>(
             owned: BTreeMap::new(),
             cache: H::Cache::new(settings.max_cached_rows),
             reads_left: 0,
-            last_batch: 0,
             pending: VecDeque::new(),
             source: format!("/checkout/{}", H::NAME),
             settings: settings.clone(),
@@ -109,8 +108,6 @@ pub(crate) struct Worker<H: Handler> {
     pub(crate) owned: BTreeMap<Home, Owned>,
     /// The rows of former batches.
     pub(crate) cache: H::Cache,
-    /// Inputs of the last batch.
-    last_batch: usize,
     /// So many batches read, whatever is kept.
     pub(crate) reads_left: u32,
     /// Records handed over and not yet in a batch.
@@ -207,9 +204,6 @@ impl<H: Handler> Worker<H> {
                 timers = self.due_timers().await?;
             }
             let most = self.settings.max_batch_records;
-            if !(self.pending.is_empty() && answers.is_empty()) {
-                self.gather(intake, &mut answers).await;
-            }
             // Take what is there now, without waiting for more.
             while answers.len() < most
                 && let Some(answer) = self.calls.try_next()
@@ -223,25 +217,7 @@ impl<H: Handler> Worker<H> {
             }
             let take = self.pending.len().min(most);
             let records: Vec<_> = self.pending.drain(..take).collect();
-            self.last_batch = records.len() + answers.len();
             self.process(records, timers, answers).await?;
-        }
-    }
-
-    /// Under load, waits a moment for more: fewer and larger batches cost less.
-    async fn gather(&mut self, intake: &mut Intake, answers: &mut Answers<H::Answer>) {
-        if self.last_batch < self.settings.gather_from_records {
-            return;
-        }
-        let enough = sleep(self.settings.gather);
-        tokio::pin!(enough);
-        while self.pending.len().max(answers.len()) < self.settings.max_batch_records {
-            tokio::select! {
-                biased;
-                () = &mut enough => return,
-                Some(answer) = self.calls.next() => answers.push(answer),
-                Some(chunk) = intake.chunks.recv() => self.pend(chunk),
-            }
         }
     }
 

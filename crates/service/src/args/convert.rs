@@ -14,8 +14,6 @@ impl CommonArgs {
         let limits = &self.limits;
         Settings {
             max_batch_records: limits.max_batch_records as usize,
-            gather_from_records: limits.gather_from_records as usize,
-            gather: Duration::from_millis(limits.gather_ms),
             bulk_from_records: limits.bulk_from_records as usize,
             bulk_linger: Duration::from_millis(limits.bulk_linger_ms),
             max_cached_rows: limits.max_cached_rows as usize,
@@ -23,6 +21,7 @@ impl CommonArgs {
             max_message_bytes: limits.max_message_bytes as usize,
             public_transactions: limits.public_transactions,
             transaction_timeout: Duration::from_millis(limits.transaction_timeout_ms),
+            transaction_gather: Duration::from_millis(limits.transaction_gather_ms),
             transaction_warn_after: Duration::from_millis(limits.transaction_warn_after_ms),
             readers_check_interval: Duration::from_millis(limits.readers_check_interval_ms),
             timer_tick: Duration::from_millis(limits.timer_tick_ms),

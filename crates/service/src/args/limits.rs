@@ -16,28 +16,6 @@ pub struct LimitArgs {
     )]
     pub max_batch_records: u32,
 
-    /// From how many messages on a batch counts as a sign of load, and the next one waits
-    /// for GATHER_MS.
-    #[arg(
-        long,
-        env = "GATHER_FROM_RECORDS",
-        value_name = "N",
-        default_value_t = 32,
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
-    )]
-    pub gather_from_records: u32,
-
-    /// How long a batch waits for more messages under load, in milliseconds: fewer and
-    /// larger batches cost less. A lone checkout never waits; 0 turns it off.
-    #[arg(
-        long,
-        env = "GATHER_MS",
-        value_name = "MS",
-        default_value_t = 5,
-        value_parser = clap::value_parser!(u64).range(0..=1_000)
-    )]
-    pub gather_ms: u64,
-
     /// From how many messages on what a batch publishes is collected for BULK_LINGER_MS.
     #[arg(
         long,
@@ -210,6 +188,18 @@ pub struct LimitArgs {
         value_parser = clap::value_parser!(u64).range(1_000..=60_000)
     )]
     pub transaction_timeout_ms: u64,
+
+    /// How long messages for public topics are collected under load for the next
+    /// transaction, in milliseconds, at most: one for each message of the last one. Fewer
+    /// and larger transactions cost less; a lone checkout does not wait.
+    #[arg(
+        long,
+        env = "TRANSACTION_GATHER_MS",
+        value_name = "MS",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u64).range(0..=10_000)
+    )]
+    pub transaction_gather_ms: u64,
 
     /// How long a transaction on a public topic may be open before it is reported as
     /// hanging, in milliseconds; this instance's own, or any other that holds readers back.
