@@ -110,7 +110,7 @@ fn server_arguments(data: &Path, port: u16) -> Vec<String> {
         // Durable, but no standby reads along.
         "wal_level=minimal",
         "max_wal_senders=0",
-        "shared_buffers=256MB",
+        "shared_buffers=1GB",
         "max_wal_size=2GB",
         // Statements here are short: compiling one never pays.
         "jit=off",
