@@ -107,7 +107,12 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
     for pace in paces {
         let mut repetitions: Vec<Vec<Repetition>> = sides.iter().map(|_| Vec::new()).collect();
         for turn in 1..=options.repeat {
-            for (side, done) in sides.iter().zip(&mut repetitions) {
+            let mut in_order: Vec<_> = sides.iter().zip(&mut repetitions).collect();
+            // Whoever is second finds a broker that has compiled more: they take turns.
+            if turn % 2 == 0 {
+                in_order.reverse();
+            }
+            for (side, done) in in_order {
                 let task = progress.task(format!(
                     "{pace:?}, {}, {turn} of {}",
                     side.name, options.repeat
