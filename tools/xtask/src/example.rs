@@ -6,6 +6,8 @@ mod guide;
 mod overlay;
 mod tree;
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,6 +32,7 @@ pub(crate) fn run(root: &Path, name: &str) -> anyhow::Result<()> {
     let place = Place::new(root, name);
     let mut tree = Tree::read(root, name)?;
     tree.rename_versions(name)?;
+    place.clear()?;
     for item in &items {
         match item {
             Item::New(path) => tree.add(overlay.below(path)),
@@ -84,6 +87,17 @@ impl Place {
         }
     }
 
+    /// Removes what a former run left: cargo was seen to take files that are put back to
+    /// what they were before it for compiled.
+    fn clear(&self) -> anyhow::Result<()> {
+        match fs::remove_dir_all(&self.workspace) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", self.workspace.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn cargo(&self) -> Command {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut cargo = Command::new(program);
@@ -128,7 +142,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::fs;
 
     use super::*;
 

@@ -61,7 +61,7 @@ fn held_sagas_look_again_at_growing_times_that_differ() {
         "{waits:?}"
     );
     let of_many: std::collections::BTreeSet<_> = (0..100)
-        .map(|n| rules.hold_wait(PAYMENT.definition(), checkout(n), rules.hold_max))
+        .map(|n| rules.hold_wait(checkout(n), rules.hold_max))
         .collect();
     assert!(of_many.len() > 50, "{}", of_many.len());
 }

@@ -72,27 +72,13 @@ impl Tree {
         std::str::from_utf8(bytes).with_context(|| format!("{path} is no text"))
     }
 
-    /// Makes a folder the same. What is the same already stays untouched, or cargo would
+    /// Writes the files to a folder. What is the same already stays untouched, or cargo would
     /// compile it anew.
     ///
     /// # Errors
-    /// A file cannot be read, written or removed.
+    /// A file cannot be read or written.
     pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        for path in read_below(folder, LEFT_OUT)?.keys() {
-            if !self.0.contains_key(path) {
-                fs::remove_file(folder.join(path)).with_context(|| format!("removing {path}"))?;
-                // A folder without a manifest would still count as a package; one that has
-                // other files stays.
-                let folders = Path::new(path).ancestors().skip(1);
-                let emptied = |inner: &Path| fs::remove_dir(folder.join(inner)).is_ok();
-                for inner in folders.filter(|inner| !inner.as_os_str().is_empty()) {
-                    if !emptied(inner) {
-                        break;
-                    }
-                }
-            }
-        }
         for (path, bytes) in &self.0 {
             let file = folder.join(path);
             match fs::read(&file) {
@@ -141,26 +127,4 @@ pub(super) fn read_below(
         }
     }
     Ok(files)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_copy_had_before_goes_with_its_folders() {
-        let folder = tempfile::tempdir().unwrap();
-        let tree = |paths: &[&str]| {
-            let files = paths.iter().map(|path| ((*path).to_owned(), Vec::new()));
-            Tree(files.collect())
-        };
-        let all = tree(&["a/b/c/gone", "a/stays", "gone/too"]);
-        all.write(folder.path()).unwrap();
-        tree(&["a/stays"]).write(folder.path()).unwrap();
-        let left = read_below(folder.path(), &[]).unwrap();
-        assert_eq!(left.keys().collect::<Vec<_>>(), ["a/stays"]);
-        assert!(!folder.path().join("gone").exists());
-        assert!(!folder.path().join("a/b").exists());
-        assert!(folder.path().join("a").exists());
-    }
 }
