@@ -180,6 +180,25 @@ mod tests {
     }
 
     #[test]
+    fn all_steps_of_a_checkout_have_the_same_jitter() {
+        let rules = Rules {
+            first_wait: Some(Duration::from_secs(100)),
+            ..Rules::default()
+        };
+        for checkout in 0..100 {
+            let checkout = CheckoutId::from_untyped_uuid(Uuid::from_u128(checkout));
+            let waits: Vec<_> = Step::ALL
+                .iter()
+                .map(|step| rules.wait(step.definition(), checkout, 1))
+                .collect();
+            assert!(
+                waits.iter().all(|wait| *wait == waits[0]),
+                "a later deadline would be earlier by chance: {waits:?}"
+            );
+        }
+    }
+
+    #[test]
     fn absurd_waits_end_at_the_end_of_time() {
         let rules = Rules {
             first_wait: Some(Duration::MAX),

@@ -197,7 +197,7 @@ pub struct LimitArgs {
         env = "TRANSACTION_GATHER_MS",
         value_name = "MS",
         default_value_t = 50,
-        value_parser = clap::value_parser!(u64).range(0..=10_000)
+        value_parser = clap::value_parser!(u64).range(0..=1_000)
     )]
     pub transaction_gather_ms: u64,
 
