@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod core;
+mod kept;
 mod message;
 mod model;
 mod mutation;

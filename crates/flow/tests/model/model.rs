@@ -37,6 +37,8 @@ pub(crate) struct Model {
 pub(crate) enum Action {
     /// An instance of the orchestrator handles an input.
     Batch(Who, Happening, Circumstances, Commit),
+    /// An instance that owns other partitions handles an input of the same cart.
+    Neighbour(Happening),
     /// It asks whether its last batch was committed.
     Resolve(Who),
     /// A command of it reaches its topic.
@@ -94,6 +96,7 @@ impl Model {
     pub(crate) fn world(&self) -> World {
         World {
             sagas: [None; 2],
+            kept: [None; 2],
             unread: [0, 1].map(|checkout| checkout < self.run.checkouts),
             sent: Default::default(),
             reserved: 0,
@@ -137,6 +140,39 @@ impl Model {
             .collect()
     }
 
+    /// What an instance may have to handle.
+    fn happenings(&self, world: &World) -> Vec<Happening> {
+        let mut happenings = Vec::new();
+        for checkout in self.checkouts() {
+            happenings.push(Happening::Request(checkout));
+            let replies = Kind::REPLIES.into_iter();
+            let sent = replies.filter(|kind| world.sent[checkout].has(*kind));
+            happenings.extend(sent.map(|kind| Happening::Reply(checkout, kind)));
+        }
+        for cart in self.carts() {
+            let Some(saga) = world.sagas[cart].filter(|saga| !saga.has_ended()) else {
+                continue;
+            };
+            if self.run.timers {
+                happenings.push(Happening::Silence(cart));
+            }
+            if self.run.operators {
+                let mut ask = |action| happenings.push(Happening::Operator(cart, action));
+                ask(OperationAction::Retry);
+                ask(OperationAction::Compensate);
+                ask(OperationAction::Abandon);
+                // With true evidence: with other evidence nothing can be promised.
+                if saga
+                    .step
+                    .is_some_and(|step| world.is_settled(saga.checkout, step))
+                {
+                    ask(OperationAction::Resolve);
+                }
+            }
+        }
+        happenings
+    }
+
     fn batches(&self, world: &World, who: Who, actions: &mut Vec<Action>) {
         let Some(instance) = world.instance(who) else {
             return;
@@ -148,42 +184,12 @@ impl Model {
         if !instance.claimed {
             return;
         }
-        let mut handle = |happening| {
+        for happening in self.happenings(world) {
             for circumstances in self.circumstances(happening) {
                 let batch = |commit| Action::Batch(who, happening, circumstances, commit);
                 actions.push(batch(Commit::Answered));
                 if instance.current && world.faults.lost_answers > 0 {
                     actions.push(batch(Commit::AnswerLost));
-                }
-            }
-        };
-        for checkout in self.checkouts() {
-            handle(Happening::Request(checkout));
-            for kind in Kind::REPLIES {
-                if world.sent[checkout].has(kind) {
-                    handle(Happening::Reply(checkout, kind));
-                }
-            }
-        }
-        for cart in self.carts() {
-            let Some(saga) = world.sagas[cart] else {
-                continue;
-            };
-            if !saga.has_ended() {
-                if self.run.timers {
-                    handle(Happening::Silence(cart));
-                }
-                if self.run.operators {
-                    handle(Happening::Operator(cart, OperationAction::Retry));
-                    handle(Happening::Operator(cart, OperationAction::Compensate));
-                    handle(Happening::Operator(cart, OperationAction::Abandon));
-                    // With true evidence: with other evidence nothing can be promised.
-                    if saga
-                        .step
-                        .is_some_and(|step| world.is_settled(saga.checkout, step))
-                    {
-                        handle(Happening::Operator(cart, OperationAction::Resolve));
-                    }
                 }
             }
         }
@@ -366,6 +372,10 @@ impl stateright::Model for Model {
             }
             self.faults(world, actions);
         }
+        if self.run.neighbour {
+            let happenings = self.happenings(world).into_iter();
+            actions.extend(happenings.map(Action::Neighbour));
+        }
         self.participants(world, actions);
     }
 
@@ -378,6 +388,7 @@ impl stateright::Model for Model {
                     world.faults.lost_answers -= 1;
                 }
             }
+            Action::Neighbour(happening) => self.neighbour(&mut world, happening),
             Action::Resolve(who) => self.resolve(&mut world, who),
             Action::Publish(_, checkout, command) => self.publish(&mut world, checkout, command),
             Action::Transaction(who) => self.transaction(&mut world, who),

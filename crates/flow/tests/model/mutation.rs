@@ -12,7 +12,7 @@ use crate::{
     core::Happening,
     message::{Explored, Kind},
     property::Promise,
-    runs::{BRAKES, FAULTS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS, TWO_OUTCOMES},
+    runs::{BRAKES, FAULTS, KEPT_ROWS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS, TWO_OUTCOMES},
 };
 
 /// A guard that is missing.
@@ -47,6 +47,8 @@ pub(crate) enum Mutation {
     /// A commit that was not answered is taken for failed, and the row's revision
     /// is not compared.
     RevisionIgnored,
+    /// The version of a row that was kept from a former batch is not compared.
+    KeptRowTrusted,
     /// Outputs are not stored with the batch.
     OutputsNotStored,
     /// The position moves before the rows do, in a transaction of its own.
@@ -82,6 +84,7 @@ impl Mutation {
         Mutation::StockUnlocked,
         Mutation::EpochIgnored,
         Mutation::RevisionIgnored,
+        Mutation::KeptRowTrusted,
         Mutation::OutputsNotStored,
         Mutation::PositionApart,
         Mutation::GenerationIgnored,
@@ -117,6 +120,7 @@ impl Mutation {
             Mutation::StockUnlocked => "stock is read and taken under its row's lock",
             Mutation::EpochIgnored => "compare-and-set: the epoch of the progress row",
             Mutation::RevisionIgnored => "compare-and-set: the revision of the progress row",
+            Mutation::KeptRowTrusted => "compare-and-set: the version of a row that was kept",
             Mutation::OutputsNotStored => "outputs are stored with the batch",
             Mutation::PositionApart => "the position moves with the rows",
             Mutation::GenerationIgnored => "public outputs are published by members of the group",
@@ -143,6 +147,12 @@ impl Mutation {
             | Mutation::NoTombstone(_)
             | Mutation::VoidNotWaiting => &[Promise::FailureHoldsNothing],
             Mutation::RequestsForgotten => &[Promise::OneOutcome],
+            Mutation::KeptRowTrusted => &[
+                Promise::OrderIsNotUndone,
+                Promise::FailureHoldsNothing,
+                Promise::OneOutcome,
+                Promise::EndsWell,
+            ],
             Mutation::RepeatsDoneAgain | Mutation::KeyNotKept => &[Promise::HeldOnce],
             Mutation::StockUnlocked => &[Promise::NotOversold, Promise::OneOrder],
             Mutation::EpochIgnored
@@ -163,6 +173,7 @@ impl Mutation {
             Mutation::StockUnlocked => &TWO_CARTS,
             Mutation::SendingForgotten => &BRAKES,
             Mutation::NumbersBegunAnew => &TWO_OUTCOMES,
+            Mutation::KeptRowTrusted => &KEPT_ROWS,
             Mutation::EpochIgnored
             | Mutation::RevisionIgnored
             | Mutation::OutputsNotStored

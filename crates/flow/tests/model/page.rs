@@ -13,7 +13,7 @@ const INTRODUCTION: &str = "\
 the real transition function (`flow::next`, not a copy of it) among abstract participants, topics,
 databases and instances, in every order in which things may happen. Each world that can be reached is
 held against the properties below. `-- --nocapture` prints the numbers of worlds and the time taken.
-Two wider runs, of millions of worlds, are made on request:
+Wider runs, of millions of worlds, are made on request:
 `cargo test -p flow --test model -- --ignored --nocapture`.
 
 - **Topics** never lose a record and never forget one: whatever was published may arrive at any time,
@@ -26,7 +26,8 @@ Two wider runs, of millions of worlds, are made on request:
 - **The orchestrator** keeps its sagas, its position and its outputs in one transaction, under the epoch
   of its progress row. An instance may die at any point of a batch, may be taken over and not know it,
   and may not learn that its commit was done. Outcomes are published by the group's members alone, each
-  with the number that its next owner reads back.
+  with the number that its next owner reads back. An instance may rely on a saga's row as its last
+  batch left it; where another instance has moved the row since, the batch reads it.
 
 ";
 
@@ -46,7 +47,7 @@ const LIMITS: &str = "
 The bounds are those of the table of runs: two checkouts, one piece of one product, a small number of
 sendings, a small number of faults. Beyond them the property tests of `crates/flow`
 draw longer stories at random, and `integration-tests` runs the real parts. One progress row stands for
-all partitions of the orchestrator. The runtime is the model's own: that the real one keeps its rules is
+all partitions of an instance. The runtime is the model's own: that the real one keeps its rules is
 what `integration-tests` are for. An operator's `RESOLVE` comes with true evidence only; what is held
 after an `ABANDON` is the operator's matter. A cart that asked for more checkouts than are remembered is
 turned away again by each repeat of a further request.

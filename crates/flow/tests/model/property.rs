@@ -199,6 +199,7 @@ pub(crate) enum Reach {
     FormerOwnerFenced,
     NewOwnerHasOutputs,
     CommitInDoubt,
+    KeptRowStale,
 }
 
 impl Reach {
@@ -236,6 +237,9 @@ impl Reach {
             Reach::NewOwnerHasOutputs => ("a new owner finds outputs", |model, world| {
                 let fresh = world.faults.crashes < model.run.faults.crashes;
                 fresh && !world.owner.outputs.is_empty()
+            }),
+            Reach::KeptRowStale => ("a kept row is out of date", |_, world| {
+                world.kept[0].is_some() && world.kept != world.sagas
             }),
             Reach::CommitInDoubt => ("a commit is in doubt", |_, world| {
                 world.owner.doubt.is_some()

@@ -34,6 +34,8 @@ pub(crate) struct Run {
     pub(crate) brakes: bool,
     /// Whether the orchestrator's batches, outputs and owners are told apart.
     pub(crate) faulty_runtime: bool,
+    /// Whether another instance owns partitions that the carts' records come by too.
+    pub(crate) neighbour: bool,
     pub(crate) faults: Faults,
     /// Worlds that it must reach.
     pub(crate) reaches: &'static [Reach],
@@ -59,6 +61,7 @@ pub(crate) const ONE_CART: Run = Run {
     operators: true,
     brakes: false,
     faulty_runtime: false,
+    neighbour: false,
     faults: CALM,
     reaches: &[
         Reach::Ordered,
@@ -113,6 +116,7 @@ pub(crate) const TWO_ATTEMPTS: Run = Run {
     operators: false,
     brakes: false,
     faulty_runtime: false,
+    neighbour: false,
     faults: CALM,
     reaches: &[
         Reach::Ordered,
@@ -139,6 +143,7 @@ pub(crate) const TWO_CARTS: Run = Run {
     operators: false,
     brakes: false,
     faulty_runtime: false,
+    neighbour: false,
     faults: CALM,
     reaches: &[Reach::Ordered, Reach::Failed, Reach::LastPieceMissed],
     meets: &["Completed", "Failed(OutOfStock)"],
@@ -157,6 +162,7 @@ pub(crate) const FAULTS: Run = Run {
     operators: false,
     brakes: false,
     faulty_runtime: true,
+    neighbour: false,
     faults: Faults {
         crashes: 1,
         takeovers: 1,
@@ -185,6 +191,7 @@ pub(crate) const TWO_OUTCOMES: Run = Run {
     operators: false,
     brakes: false,
     faulty_runtime: true,
+    neighbour: false,
     faults: Faults {
         crashes: 2,
         takeovers: 1,
@@ -198,6 +205,22 @@ pub(crate) const TWO_OUTCOMES: Run = Run {
         Reach::NewOwnerHasOutputs,
     ],
     meets: &["Rejected(AlreadyOrdered)", "Rejected(CheckoutInProgress)"],
+};
+
+pub(crate) const KEPT_ROWS: Run = Run {
+    name: "one cart, two instances that keep rows",
+    about: "one checkout whose records come by partitions of both; resends, refusals, an expiry",
+    gateway_calls: false,
+    operators: false,
+    neighbour: true,
+    reaches: &[
+        Reach::Ordered,
+        Reach::Failed,
+        Reach::Stuck,
+        Reach::KeptRowStale,
+    ],
+    meets: &["Completed", "Failed(OutOfStock)", "Failed(TimedOut)"],
+    ..ONE_CART
 };
 
 pub(crate) const WIDER_TWO_ATTEMPTS: Run = Run {
@@ -222,6 +245,21 @@ pub(crate) const WIDER_FAULTS: Run = Run {
     ..FAULTS
 };
 
+pub(crate) const WIDER_KEPT_ROWS: Run = Run {
+    name: "one cart, two instances that keep rows, wider",
+    about: "two checkouts whose records come by partitions of both; refusals; on request",
+    gateway_calls: false,
+    neighbour: true,
+    reaches: &[
+        Reach::Ordered,
+        Reach::Failed,
+        Reach::TurnedAway,
+        Reach::OrderedAfterAFailure,
+        Reach::KeptRowStale,
+    ],
+    ..TWO_ATTEMPTS
+};
+
 /// Every exploration.
 pub(crate) const RUNS: &[&Run] = &[
     &ONE_CART,
@@ -232,6 +270,8 @@ pub(crate) const RUNS: &[&Run] = &[
     &FAULTS,
     &WIDER_FAULTS,
     &TWO_OUTCOMES,
+    &KEPT_ROWS,
+    &WIDER_KEPT_ROWS,
 ];
 
 /// Checks every promise in every world of a run, and that the run is worth
@@ -295,6 +335,11 @@ fn faults_of_the_runtime_break_no_promise_of_two_outcomes() {
 }
 
 #[test]
+fn rows_that_an_instance_keeps_break_no_promise() {
+    explore(&KEPT_ROWS);
+}
+
+#[test]
 #[ignore = "two million worlds take minutes"]
 fn two_requests_for_one_cart_keep_every_promise_in_a_wider_run() {
     explore(&WIDER_TWO_ATTEMPTS);
@@ -304,6 +349,12 @@ fn two_requests_for_one_cart_keep_every_promise_in_a_wider_run() {
 #[ignore = "a million worlds take minutes"]
 fn faults_of_the_runtime_break_no_promise_in_a_wider_run() {
     explore(&WIDER_FAULTS);
+}
+
+#[test]
+#[ignore = "a million worlds take minutes"]
+fn rows_that_an_instance_keeps_break_no_promise_in_a_wider_run() {
+    explore(&WIDER_KEPT_ROWS);
 }
 
 #[test]

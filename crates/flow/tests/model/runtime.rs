@@ -9,7 +9,7 @@
 //! another.
 
 use crate::{
-    core::{Circumstances, Happening},
+    core::{Cart, Circumstances, Happening},
     message::{CHECKOUTS, Checkout, Kind, Outcome},
     model::Model,
     mutation::Mutation,
@@ -47,6 +47,16 @@ impl World {
 }
 
 impl Model {
+    /// The cart whose saga an input is about.
+    pub(crate) fn cart_of(&self, happening: Happening) -> Cart {
+        match happening {
+            Happening::Request(checkout) | Happening::Reply(checkout, _) => {
+                self.core.cart_of(checkout)
+            }
+            Happening::Silence(cart) | Happening::Operator(cart, _) => cart,
+        }
+    }
+
     /// A batch of one input.
     pub(crate) fn batch(
         &self,
@@ -62,12 +72,7 @@ impl Model {
             world.former = None;
             return;
         }
-        let cart = match happening {
-            Happening::Request(checkout) | Happening::Reply(checkout, _) => {
-                self.core.cart_of(checkout)
-            }
-            Happening::Silence(cart) | Happening::Operator(cart, _) => cart,
-        };
+        let cart = self.cart_of(happening);
         let saga = world.sagas[cart];
         let answer = self.core.ask(cart, saga, happening, circumstances);
         if let Happening::Request(checkout) = happening {

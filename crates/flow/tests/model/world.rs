@@ -13,6 +13,9 @@ use crate::{
 pub(crate) struct World {
     /// The orchestrator's rows, by cart.
     pub(crate) sagas: [Option<SagaRef>; 2],
+    /// Those rows as another instance kept them from its last batch, see
+    /// [`crate::kept`].
+    pub(crate) kept: [Option<SagaRef>; 2],
     /// Requests that the progress row has not passed yet.
     pub(crate) unread: [bool; 2],
     /// What is on the inner topics. It never leaves them: whatever is there may
