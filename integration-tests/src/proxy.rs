@@ -9,10 +9,11 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A plain `COMMIT`, as it is sent to PostgreSQL.
-const COMMIT_ASKED: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
-/// Its answer.
-const COMMIT_ANSWERED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+/// How the text of the statement begins that is a batch's commit, as a message that
+/// prepares it for PostgreSQL has it behind the statement's name.
+const COMMIT_PREPARED: &[u8] = b"\0WITH part_0 AS";
+/// Its answer: a row of nothing and a transaction's id.
+const COMMIT_ANSWERED: &[u8] = b"D\0\0\0\x16\0\x02\0\0\0\0\0\0\0\x08";
 
 /// What the stretch does with what is sent over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub enum Network {
 /// Which message about a commit gets lost, and the connection with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// `COMMIT` does not arrive.
+    /// It does not arrive.
     Request,
     /// It is done, and nobody is told.
     Answer,
@@ -147,10 +148,11 @@ async fn serve(
             // What a trip sends at once must not wait for acknowledgements.
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            let asked =
-                |bytes: &[u8]| contains(bytes, COMMIT_ASKED) && commits.requests.loses_this();
-            let answered =
-                |bytes: &[u8]| contains(bytes, COMMIT_ANSWERED) && commits.answers.loses_this();
+            let mut prepared = Prepared::default();
+            let asked = |bytes: &[u8]| prepared.are_asked(bytes) && commits.requests.loses_this();
+            let answered = |bytes: &[u8]| {
+                places(bytes, COMMIT_ANSWERED).next().is_some() && commits.answers.loses_this()
+            };
             // Where one direction ends, so does the connection.
             tokio::select! {
                 () = pump(near_in, far_out, network.clone(), asked) => {}
@@ -166,7 +168,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut network: watch::Receiver<Network>,
-    is_lost: impl Fn(&[u8]) -> bool,
+    mut is_lost: impl FnMut(&[u8]) -> bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -196,6 +198,28 @@ async fn down(network: &mut watch::Receiver<Network>) {
     let _ = network.wait_for(|network| *network == Network::Down).await;
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+/// The statements of a connection that are commits, each as its name is sent when it is
+/// asked for.
+#[derive(Default)]
+struct Prepared(Vec<Vec<u8>>);
+
+impl Prepared {
+    /// Whether one is asked for: by a message `B`, its length, no portal, its name.
+    fn are_asked(&mut self, bytes: &[u8]) -> bool {
+        for end in places(bytes, COMMIT_PREPARED) {
+            // An `s` and a number.
+            let before = bytes[..end].iter().rev();
+            let digits = before.take_while(|byte| byte.is_ascii_digit()).count();
+            let name = &bytes[end.saturating_sub(digits + 1)..end];
+            self.0.push([b"\0", name, b"\0"].concat());
+        }
+        let is_bound = |place: usize| place >= 5 && bytes[place - 5] == b'B';
+        let mut names = self.0.iter();
+        names.any(|name| places(bytes, name).any(is_bound))
+    }
+}
+
+fn places<'a>(bytes: &'a [u8], part: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let windows = bytes.windows(part.len()).enumerate();
+    windows.filter_map(move |(place, window)| (window == part).then_some(place))
 }

@@ -26,10 +26,10 @@ const NOW_AND_THEN: &str = "IF nextval('sabotaged') % 7 = 0 THEN {} END IF;";
 /// So that who waits for a frozen instance's lock does not hold everybody else up.
 const LOCK_LIMIT: &str = "SET lock_timeout = '1s'";
 
-/// A row that each of a service's transactions locks first.
-const EARLY: &str = "SELECT 1 FROM progress ORDER BY topic, partition FOR UPDATE";
+/// The table that each of a service's transactions locks first.
+const EARLY: &str = "progress";
 
-/// And a table that it locks later, by service.
+/// And one that it locks later, by service.
 const LATE: &[(&str, &str)] = &[
     ("orchestrator", "sagas"),
     ("inventory", "reservations"),
@@ -122,7 +122,9 @@ impl Rival {
         // With a pause in which the service takes the first and waits for the second.
         Self {
             client,
-            locks: format!("BEGIN; LOCK TABLE {late}; SELECT pg_sleep(0.04); {EARLY}; COMMIT"),
+            locks: format!(
+                "BEGIN; LOCK TABLE {late}; SELECT pg_sleep(0.04); LOCK TABLE {EARLY}; COMMIT"
+            ),
         }
     }
 

@@ -504,9 +504,9 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    pub(crate) fn session(&self) -> Result<&crate::session::Session, Fault> {
+    pub(crate) fn session(&mut self) -> Result<&mut crate::session::Session, Fault> {
         self.session
-            .as_ref()
+            .as_mut()
             .ok_or_else(|| Fault::Transient("the database connection is gone".into()))
     }
 }

@@ -169,9 +169,12 @@ pub trait Handler: Send + Sync + 'static {
         out: &mut Outbox<Self::Call>,
     ) -> Result<(), Poison>;
 
-    /// The writes of a batch. New rows are written by a plain `INSERT`: where
-    /// another instance was faster, the unique violation makes the runtime read
-    /// and handle the batch again.
+    /// The writes of a batch, for the runtime to make one statement of. Each is an
+    /// `INSERT` or `UPDATE` without `RETURNING`, or a `SELECT … FOR UPDATE` that compares,
+    /// and is about one row for each element of its first parameter, which is an array:
+    /// where it finds fewer, nothing is written, and the runtime reads and handles the
+    /// batch again. No two write the same row. New rows are written by a plain `INSERT`:
+    /// where another instance was faster, the unique violation does the same.
     fn writes(&self, state: Self::State) -> Vec<Sql>;
 
     /// A query for the timers that are due in these homes: rows of (timer

@@ -33,6 +33,7 @@
 mod batch;
 mod calls;
 mod clock;
+mod combined;
 mod commit;
 mod dlq;
 mod failpoint;

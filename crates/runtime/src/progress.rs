@@ -39,21 +39,16 @@ FROM progress p JOIN unnest($1::text[], $2::int4[]) AS u (topic, partition)
   ON p.topic = u.topic AND p.partition = u.partition
 ORDER BY p.topic, p.partition FOR UPDATE OF p";
 
-/// Moves the rows of a batch, if they are as they were left: by compare-and-set. Tells
-/// the transaction's id.
+/// Moves the rows of a batch, if they are as they were left: by compare-and-set.
 const ADVANCE: &str = "
-WITH moved AS (
-    UPDATE progress p
-    SET revision = p.revision + 1, next_offset = u.next_offset, last_record = u.last_record,
-        public_sequence = u.public_sequence, outputs = u.outputs, updated_at = now()
-    FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[],
-        $8::bytea[])
-      AS u (topic, partition, epoch, revision, next_offset, last_record, public_sequence, outputs)
-    WHERE p.topic = u.topic AND p.partition = u.partition
-      AND p.epoch = u.epoch AND p.revision = u.revision
-    RETURNING 1
-) SELECT expect_rows((SELECT count(*) FROM moved), cardinality($1)),
-    pg_current_xact_id()::text::int8 AS transaction";
+UPDATE progress p
+SET revision = p.revision + 1, next_offset = u.next_offset, last_record = u.last_record,
+    public_sequence = u.public_sequence, outputs = u.outputs, updated_at = now()
+FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[],
+    $8::bytea[])
+  AS u (topic, partition, epoch, revision, next_offset, last_record, public_sequence, outputs)
+WHERE p.topic = u.topic AND p.partition = u.partition
+  AND p.epoch = u.epoch AND p.revision = u.revision";
 
 /// Every text above, to be prepared.
 pub(crate) const STATEMENTS: &[&str] = &[CLAIM, LOCK, ADVANCE];
@@ -140,15 +135,6 @@ pub(crate) fn advance(mut rows: Vec<Advance>) -> Sql {
             Box::new(outputs),
         ],
     )
-}
-
-/// The transaction that [`advance`] was part of.
-pub(crate) fn transaction(rows: &[Row]) -> Result<i64, Fault> {
-    let row = rows.first().ok_or_else(|| {
-        let nothing = "the progress rows moved without an answer";
-        Fault::Fatal(RunError::Defect(nothing.to_owned()))
-    })?;
-    Ok(row.try_get("transaction")?)
 }
 
 fn home(row: &Row) -> Result<Home, Fault> {

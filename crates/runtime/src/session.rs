@@ -3,6 +3,10 @@
 //! All statements of a trip are sent before the first answer is awaited. That
 //! needs every statement to be prepared beforehand: preparing one in between
 //! would let a `COMMIT` overtake it.
+//!
+//! What a batch writes is one statement ([`combined`]), and which of its parts there are
+//! differs from batch to batch: each set of parts is prepared when it first comes. There
+//! are few, for a service has few statements.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,8 +18,8 @@ use futures::future::{Either, try_join_all};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
-use crate::fault::Fault;
-use crate::{Sql, measure};
+use crate::fault::{Fault, RunError};
+use crate::{Sql, combined, measure};
 
 /// Opens connections; it holds the address, the credentials and the TLS set-up,
 /// and drives each connection on a task of its own.
@@ -53,12 +57,24 @@ pub(crate) enum Step<'a> {
     Plain(&'static str),
     /// A prepared statement.
     Sql(&'a Sql),
+    /// Several writes as one statement.
+    Combined(&'a Statement, &'a [&'a Sql]),
+}
+
+/// How what a batch writes becomes a transaction.
+pub(crate) enum WriteEnd {
+    /// It is one by itself.
+    Itself,
+    /// It ends the one that is open.
+    Commit,
 }
 
 /// A connection whose statements are all prepared.
 pub(crate) struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
+    /// By their parts.
+    combined: HashMap<Vec<&'static str>, Statement>,
     limit: Duration,
 }
 
@@ -82,6 +98,7 @@ impl Session {
             let prepared = try_join_all(texts.iter().map(|text| client.prepare(text))).await?;
             Ok::<_, tokio_postgres::Error>(Self {
                 statements: texts.into_iter().zip(prepared).collect(),
+                combined: HashMap::new(),
                 client,
                 limit,
             })
@@ -106,32 +123,71 @@ impl Session {
                     Either::Left(async { self.client.batch_execute(text).await.map(|()| None) })
                 }
                 Step::Sql(sql) => {
-                    let statement = self.statements.get(sql.text).ok_or_else(|| {
-                        Fault::Fatal(crate::RunError::Defect(format!(
-                            "a statement is not listed in STATEMENTS: {}",
-                            sql.text
-                        )))
-                    })?;
-                    let params: Vec<&(dyn ToSql + Sync)> = sql
-                        .params
-                        .iter()
-                        .map(|param| param.as_ref() as &(dyn ToSql + Sync))
-                        .collect();
-                    Either::Right(
-                        async move { self.client.query(statement, &params).await.map(Some) },
-                    )
+                    Either::Right(self.query(self.listed(sql)?, std::slice::from_ref(sql)))
                 }
+                Step::Combined(statement, parts) => Either::Right(self.query(statement, parts)),
             });
         }
         measure::database_trip();
         match tokio::time::timeout(self.limit, try_join_all(sent)).await {
             Ok(Ok(rows)) => Ok(rows.into_iter().flatten().collect()),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Fault::Transient(format!(
-                "the database did not answer within {:?}",
-                self.limit
-            ))),
+            Err(_) => Err(self.silent()),
         }
+    }
+
+    /// The statement of a text, as it was prepared at first.
+    fn listed(&self, sql: &Sql) -> Result<&Statement, Fault> {
+        self.statements.get(sql.text).ok_or_else(|| {
+            Fault::Fatal(RunError::Defect(format!(
+                "a statement is not listed in STATEMENTS: {}",
+                sql.text
+            )))
+        })
+    }
+
+    async fn query(
+        &self,
+        statement: &Statement,
+        parts: &[&Sql],
+    ) -> Result<Option<Vec<Row>>, tokio_postgres::Error> {
+        let params = parts.iter().flat_map(|part| &part.params);
+        let params: Vec<&(dyn ToSql + Sync)> = params
+            .map(|param| param.as_ref() as &(dyn ToSql + Sync))
+            .collect();
+        self.client.query(statement, &params).await.map(Some)
+    }
+
+    /// Carries out all that a batch writes, as one statement: in a transaction of its own,
+    /// or as the end of the one that is open. Tells the transaction's id.
+    pub(crate) async fn write(&mut self, parts: &[&Sql], end: WriteEnd) -> Result<i64, Fault> {
+        let texts: Vec<_> = parts.iter().map(|part| part.text).collect();
+        if !self.combined.contains_key(&texts) {
+            for part in parts {
+                self.listed(part)?;
+            }
+            let text = combined::text(parts);
+            let prepared = tokio::time::timeout(self.limit, self.client.prepare(&text)).await;
+            let prepared = prepared.map_err(|_| self.silent())??;
+            self.combined.insert(texts.clone(), prepared);
+        }
+        let mut steps = vec![Step::Combined(&self.combined[&texts], parts)];
+        if let WriteEnd::Commit = end {
+            steps.push(Step::Plain("COMMIT"));
+        }
+        let rows = self.trip(steps).await?;
+        let row = rows.first().and_then(|rows| rows.first()).ok_or_else(|| {
+            let nothing = "a batch was written without an answer";
+            Fault::Fatal(RunError::Defect(nothing.to_owned()))
+        })?;
+        Ok(row.try_get("transaction")?)
+    }
+
+    fn silent(&self) -> Fault {
+        Fault::Transient(format!(
+            "the database did not answer within {:?}",
+            self.limit
+        ))
     }
 
     /// Ends a transaction that failed. The connection is unusable where this

@@ -1,20 +1,20 @@
 //! The transaction of a batch.
 //!
-//! Where all rows that it is about were kept from former batches, one trip:
-//! `BEGIN`, move the progress rows by compare-and-set, write and compare, `COMMIT`.
-//! Whatever turns out not to be as it was kept ends the transaction.
+//! Where all rows that it is about were kept from former batches, one trip of one
+//! statement: it moves the progress rows by compare-and-set, writes and compares.
+//! Whatever turns out not to be as it was kept ends it.
 //!
 //! Otherwise, and then, two. First trip: `BEGIN`, lock the progress rows, read. Then
-//! the handler, in memory. Second trip: write, move the progress rows, `COMMIT`. The
-//! rows are locked from the first trip on, so the comparison made there holds until
-//! the commit, and a former owner's batch never gets to its second trip.
+//! the handler, in memory. Second trip: the same statement, `COMMIT`. The rows are
+//! locked from the first trip on, so the comparison made there holds until the commit,
+//! and a former owner's batch never gets to its second trip.
 
 use crate::batch::Batch;
 use crate::commit::{Failure, Prepared};
 use crate::failpoint::{Point, reach};
 use crate::fault::Fault;
 use crate::progress::{self, Advance};
-use crate::session::Step;
+use crate::session::{Step, WriteEnd};
 use crate::worker::Worker;
 use crate::{Cache, Handler, RowVersion, Sql, measure};
 
@@ -36,17 +36,11 @@ impl<H: Handler> Worker<H> {
         let prepared = self.prepare(batch, handled)?;
         let (writes, version) = self.writes(state);
         let advance = self.advance(&prepared)?;
-        let steps = writes
-            .iter()
-            .chain([&advance])
-            .map(Step::Sql)
-            .chain([Step::Plain("COMMIT")])
-            .collect();
+        let parts: Vec<_> = [&advance].into_iter().chain(&writes).collect();
         reach(Point::InTransaction);
-        match self.session()?.trip(steps).await {
-            Ok(rows) => {
-                let moved = rows.last().map_or(&[][..], Vec::as_slice);
-                version.set(progress::transaction(moved)?);
+        match self.session()?.write(&parts, WriteEnd::Commit).await {
+            Ok(transaction) => {
+                version.set(transaction);
                 Ok(prepared)
             }
             Err(Fault::Transient(reason)) => Err(Failure::InDoubt(reason, prepared)),
@@ -77,16 +71,11 @@ impl<H: Handler> Worker<H> {
         let prepared = self.prepare(batch, handled)?;
         let (writes, version) = self.writes(state);
         let advance = self.advance(&prepared)?;
-        let steps = [Step::Plain("BEGIN"), Step::Sql(&advance)]
-            .into_iter()
-            .chain(writes.iter().map(Step::Sql))
-            .chain([Step::Plain("COMMIT")])
-            .collect();
+        let parts: Vec<_> = [&advance].into_iter().chain(&writes).collect();
         reach(Point::InTransaction);
-        match self.session()?.trip(steps).await {
-            Ok(rows) => {
-                let moved = rows.first().map_or(&[][..], Vec::as_slice);
-                version.set(progress::transaction(moved)?);
+        match self.session()?.write(&parts, WriteEnd::Itself).await {
+            Ok(transaction) => {
+                version.set(transaction);
                 if !batch.inputs.is_empty() {
                     measure::row_cache("hit");
                 }
@@ -98,7 +87,6 @@ impl<H: Handler> Worker<H> {
                 measure::row_cache("stale");
                 self.forget_rows();
                 self.reads_left = READS_AFTER_STALE;
-                self.roll_back().await;
                 Ok(None)
             }
             Err(fault) => Err(fault.into()),

@@ -251,26 +251,12 @@ impl<K: Ord, V> Default for Rows<K, V> {
     }
 }
 
-/// A statement that updates rows, `$1` being the array of their keys, and ends the
-/// transaction where it does not find all of them.
-#[macro_export]
-macro_rules! update_all {
-    ($update:literal) => {
-        concat!(
-            "WITH updated AS (",
-            $update,
-            " RETURNING 1) SELECT expect_rows((SELECT count(*) FROM updated), cardinality($1))"
-        )
-    };
-}
-
-/// A statement that locks rows by key (`$1`, in order) and version (`$2`), and ends the
-/// transaction where it does not find all of them.
+/// A write of a batch that locks rows by key (`$1`, in order) and version (`$2`).
 #[macro_export]
 macro_rules! compare_all {
     ($table:literal, $key:literal, $type:literal) => {
         concat!(
-            "SELECT expect_rows((SELECT count(*) FROM (SELECT FROM ",
+            "SELECT FROM ",
             $table,
             " t JOIN unnest($1::",
             $type,
@@ -278,7 +264,7 @@ macro_rules! compare_all {
             $key,
             " = u.key AND t.xmin = u.version ORDER BY t.",
             $key,
-            " FOR UPDATE OF t) found), cardinality($1))"
+            " FOR UPDATE OF t"
         )
     };
 }

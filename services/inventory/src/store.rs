@@ -48,16 +48,14 @@ SELECT * FROM unnest(
     $12::text[], $13::int4[], $14::text[], $15::timestamptz[])";
 
 /// What a release or a timer changes; the rest of a row stays as it was inserted.
-const UPDATE_RESERVATIONS: &str = service::update_all!(
-    "
+const UPDATE_RESERVATIONS: &str = "
 UPDATE reservations r
 SET state = u.state, release_command_id = u.release_command_id,
     release_reason = u.release_reason, released_at = u.released_at, wake_at = u.wake_at
 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
     $7::int4[])
   AS u (checkout_id, state, release_command_id, release_reason, released_at, wake_at, version)
-WHERE r.checkout_id = u.checkout_id AND r.xmin = u.version"
-);
+WHERE r.checkout_id = u.checkout_id AND r.xmin = u.version";
 
 const COMPARE_RESERVATIONS: &str = service::compare_all!("reservations", "checkout_id", "uuid");
 const COMPARE_STOCK: &str = service::compare_all!("stock", "product_id", "text");
@@ -70,16 +68,14 @@ const INSERT_STOCK: &str = "
 INSERT INTO stock (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at)
 SELECT * FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[])";
 
-const UPDATE_STOCK: &str = service::update_all!(
-    "
+const UPDATE_STOCK: &str = "
 UPDATE stock s
 SET on_hand = u.on_hand, reserved = u.reserved, set_command_id = u.set_command_id,
     reserved_when_set = u.reserved_when_set, set_at = u.set_at
 FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[],
     $7::int4[])
   AS u (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at, version)
-WHERE s.product_id = u.product_id AND s.xmin = u.version"
-);
+WHERE s.product_id = u.product_id AND s.xmin = u.version";
 
 /// One look-up in the index of timers for each home.
 const DUE: &str = "

@@ -27,8 +27,7 @@ FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $
     traceparent)";
 
 /// A failed cart is checked out again: a new attempt in the same row.
-const BEGIN_AGAIN: &str = service::update_all!(
-    "
+const BEGIN_AGAIN: &str = "
 UPDATE sagas s
 SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
     checkout_id = u.checkout_id, cart = u.cart, home_topic = u.home_topic,
@@ -38,17 +37,14 @@ FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $
     $7::json[], $8::text[], $9::int4[], $10::text[], $11::int4[])
   AS u (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic, home_partition,
     traceparent, version)
-WHERE s.cart_id = u.cart_id AND s.xmin = u.version"
-);
+WHERE s.cart_id = u.cart_id AND s.xmin = u.version";
 
-const UPDATE: &str = service::update_all!(
-    "
+const UPDATE: &str = "
 UPDATE sagas s SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
     ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
 FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::int4[])
   AS u (cart_id, progress, state, step, wake_at, version)
-WHERE s.cart_id = u.cart_id AND s.xmin = u.version"
-);
+WHERE s.cart_id = u.cart_id AND s.xmin = u.version";
 
 const COMPARE: &str = service::compare_all!("sagas", "cart_id", "uuid");
 

@@ -56,8 +56,7 @@ pub(crate) const INSERT: &str = "\
            $17::timestamptz[], $18::uuid[], $19::uuid[], $20::timestamptz[], $21::text[])";
 
 /// Changed rows. What a checkout is born with does not change.
-pub(crate) const UPDATE: &str = service::update_all!(
-    "\
+pub(crate) const UPDATE: &str = "\
     UPDATE authorizations AS a SET \
            authorize_command_id = n.authorize_command_id, void_command_id = n.void_command_id, \
            state = n.state, void_requested = n.void_requested, amount = n.amount, \
@@ -75,8 +74,7 @@ pub(crate) const UPDATE: &str = service::update_all!(
               currency, authorization_id, gateway_reference, decline_reason, attempts, \
               authorized_at, declined_at, voided_at, home_topic, home_partition, wake_at, \
               version) \
-    WHERE a.checkout_id = n.checkout_id AND a.xmin = n.version"
-);
+    WHERE a.checkout_id = n.checkout_id AND a.xmin = n.version";
 
 /// Rows that were kept from a former batch and do not change.
 pub(crate) const COMPARE: &str = service::compare_all!("authorizations", "checkout_id", "uuid");

@@ -32,7 +32,7 @@ pub struct LimitArgs {
         long,
         env = "BULK_LINGER_MS",
         value_name = "MS",
-        default_value_t = 3,
+        default_value_t = 1,
         value_parser = clap::value_parser!(u64).range(0..=1_000)
     )]
     pub bulk_linger_ms: u64,
@@ -196,7 +196,7 @@ pub struct LimitArgs {
         long,
         env = "TRANSACTION_GATHER_MS",
         value_name = "MS",
-        default_value_t = 50,
+        default_value_t = 10,
         value_parser = clap::value_parser!(u64).range(0..=1_000)
     )]
     pub transaction_gather_ms: u64,
