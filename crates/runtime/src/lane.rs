@@ -23,10 +23,10 @@ use tokio::sync::oneshot;
 
 use crate::Home;
 use crate::fault::{Fault, RunError};
-use crate::intake::Membership;
 use crate::polled::PolledProducer;
 use crate::publisher::{Group, Shared, producer_config, record};
 use crate::readers::Readers;
+use crate::rebalance::Membership;
 use crate::settings::Settings;
 use crate::stored::StoredRecord;
 use crate::traffic::Traffic;

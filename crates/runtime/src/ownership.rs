@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::fault::{Fault, RunError};
-use crate::intake::{Intake, Notice, Position, RawRecord};
+use crate::intake::{Intake, RawRecord};
 use crate::lane::Publication;
 use crate::publisher::Group;
+use crate::rebalance::{Notice, Position};
 use crate::stored::StoredRecord;
 use crate::worker::Worker;
 use crate::{Handler, Home, measure, progress, stored};

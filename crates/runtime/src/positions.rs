@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::Home;
 use crate::fault::{Fault, RunError};
-use crate::intake::broken;
 use crate::progress::ReadTo;
+use crate::rebalance::broken;
 
 /// Limit of asking a broker for the bounds of a log.
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);

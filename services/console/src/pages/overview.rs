@@ -184,12 +184,14 @@ fn outcome_table(minute: Option<&Counters>, total: &Counters) -> Markup {
         table {
             caption { "What happened to sagas" }
             thead { tr {
-                th scope="col" { "Outcome" } th scope="col" { "Step or reason" }
+                th scope="col" { "Outcome, and its step or reason" }
                 th.number scope="col" { "Last minute" }
                 th.number scope="col" { "Since start" }
             } }
             tbody { @for (outcome, reason, recent, total) in &rows { tr {
-                th scope="row" { (outcome.replace('_', " ")) } td { (reason) }
+                th scope="row" {
+                    (outcome.replace('_', " ")) " " span.reason { (reason) }
+                }
                 td.number { (number(*recent)) } td.number { (number(*total)) }
             } } }
         }
