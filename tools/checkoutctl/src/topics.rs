@@ -315,21 +315,32 @@ async fn wait_until_visible(
     wanted: &[TopicSpec],
     deadline: Instant,
 ) -> anyhow::Result<()> {
+    let mut absent = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let found = found(cluster, left.max(LOOK_AGAIN)).await?;
-        let absent: BTreeSet<_> = wanted
-            .iter()
-            .map(|topic| topic.name.as_str())
-            .filter(|name| !found.get(*name).is_some_and(|shape| shape.has_leaders))
-            .collect();
-        if absent.is_empty() {
+        match found(cluster, left.max(LOOK_AGAIN)).await {
+            Ok(found) => {
+                let has_leaders =
+                    |name: &str| found.get(name).is_some_and(|shape| shape.has_leaders);
+                let names = wanted.iter().map(|topic| topic.name.as_str());
+                absent = Some(
+                    names
+                        .filter(|name| !has_leaders(name))
+                        .collect::<BTreeSet<_>>(),
+                );
+            }
+            // The last look has little time: what was seen before it says more.
+            Err(error) if absent.is_none() => return Err(error),
+            Err(_) => {}
+        }
+        let names: Vec<_> = absent.iter().flatten().copied().collect();
+        if names.is_empty() {
             return Ok(());
         }
         if left.is_zero() {
             bail!(
                 "topics without a leader for every partition: {}; check that all brokers run",
-                absent.into_iter().collect::<Vec<_>>().join(", ")
+                names.join(", ")
             );
         }
         sleep(LOOK_AGAIN).await;
