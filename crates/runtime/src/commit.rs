@@ -20,7 +20,7 @@ use crate::progress::{self, ReadTo};
 use crate::settings::Backoff;
 use crate::stored::{self, StoredHeader, StoredRecord};
 use crate::worker::{Answers, DueTimer, Worker, topic_name};
-use crate::{Body, Handler, Home, Input, Outbox, clock, measure};
+use crate::{Body, Handler, Home, Input, Observations, Outbox, clock, measure};
 
 /// How often a batch that lost a race for its inserts is tried again before the
 /// conflict is taken for a property of the data.
@@ -38,6 +38,7 @@ pub(crate) struct Handled<C> {
 pub(crate) struct Prepared<C> {
     pub(crate) homes: BTreeMap<Home, Moved>,
     calls: Vec<Call<C>>,
+    pub(crate) observations: Option<Observations>,
 }
 
 /// How the row of one home moved.
@@ -340,7 +341,11 @@ impl<H: Handler> Worker<H> {
             };
             homes.insert(home, moved);
         }
-        Ok(Prepared { homes, calls })
+        Ok(Prepared {
+            homes,
+            calls,
+            observations: None,
+        })
     }
 
     fn encode(&self, message: &Message, input: &Input<H::Answer>) -> Result<StoredRecord, Poison> {
@@ -402,6 +407,9 @@ impl<H: Handler> Worker<H> {
         prepared: Prepared<H::Call>,
     ) -> Result<(), Fault> {
         reach(Point::AfterCommit);
+        if let Some(observe) = prepared.observations {
+            observe();
+        }
         let inner = prepared
             .homes
             .values()

@@ -77,6 +77,9 @@ impl fmt::Debug for Sql {
     }
 }
 
+/// Counts and logs what a batch has done.
+pub type Observations = Box<dyn FnOnce() + Send>;
+
 /// What a service keeps of rows from one batch to the next, so that most batches need
 /// not read. It may be out of date, and may be emptied at any time: whatever a batch
 /// takes from it is compared by the database.
@@ -95,7 +98,8 @@ impl Cache for () {
 ///
 /// For one batch the runtime calls [`reads`](Handler::reads),
 /// [`state`](Handler::state), then [`handle`](Handler::handle) for each input
-/// in order, then [`writes`](Handler::writes). All of it is repeated from
+/// in order, then [`observations`](Handler::observations) and
+/// [`writes`](Handler::writes). All of it is repeated from
 /// `reads` when the transaction has to be repeated, so none of it may have
 /// effects elsewhere.
 ///
@@ -168,6 +172,13 @@ pub trait Handler: Send + Sync + 'static {
         input: &Input<Self::Answer>,
         out: &mut Outbox<Self::Call>,
     ) -> Result<(), Poison>;
+
+    /// What is to be counted and logged of a batch, taken out of its state before that is
+    /// written. It is done once the batch is committed, and then only: until then a batch
+    /// may be handled any number of times.
+    fn observations(&self, _state: &mut Self::State) -> Option<Observations> {
+        None
+    }
 
     /// The writes of a batch, for the runtime to make one statement of. Each is an
     /// `INSERT` or `UPDATE` without `RETURNING`, or a `SELECT … FOR UPDATE` that compares,

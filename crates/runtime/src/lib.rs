@@ -63,7 +63,7 @@ mod version;
 mod worker;
 
 pub use fault::RunError;
-pub use handler::{Body, Cache, Handler, Home, Input, Outbox, Sql};
+pub use handler::{Body, Cache, Handler, Home, Input, Observations, Outbox, Sql};
 pub use health::{Health, HealthReport};
 pub use progress::MIGRATIONS;
 pub use session::{Connector, connector_without_tls};

@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::progress::{self, Advance};
 use crate::session::{Step, WriteEnd};
 use crate::worker::Worker;
-use crate::{Cache, Handler, RowVersion, Sql, measure};
+use crate::{Cache, Handler, Observations, RowVersion, Sql, measure};
 
 /// How many batches read after one whose rows somebody else had changed: where that is
 /// another instance at work on the same rows, it will go on.
@@ -33,8 +33,8 @@ impl<H: Handler> Worker<H> {
         }
         let mut state = self.read(batch).await?;
         let handled = self.handle(batch, state.as_mut())?;
-        let prepared = self.prepare(batch, handled)?;
-        let (writes, version) = self.writes(state);
+        let mut prepared = self.prepare(batch, handled)?;
+        let (writes, version) = self.writes(state, &mut prepared.observations);
         let advance = self.advance(&prepared)?;
         let parts: Vec<_> = [&advance].into_iter().chain(&writes).collect();
         reach(Point::InTransaction);
@@ -68,8 +68,8 @@ impl<H: Handler> Worker<H> {
         if !handled.refused.is_empty() || !is_certain {
             return Ok(None);
         }
-        let prepared = self.prepare(batch, handled)?;
-        let (writes, version) = self.writes(state);
+        let mut prepared = self.prepare(batch, handled)?;
+        let (writes, version) = self.writes(state, &mut prepared.observations);
         let advance = self.advance(&prepared)?;
         let parts: Vec<_> = [&advance].into_iter().chain(&writes).collect();
         reach(Point::InTransaction);
@@ -116,11 +116,16 @@ impl<H: Handler> Worker<H> {
     }
 
     /// What a batch writes, also kept for the next ones, and the version that it will have.
-    fn writes(&mut self, state: Option<H::State>) -> (Vec<Sql>, RowVersion) {
+    fn writes(
+        &mut self,
+        state: Option<H::State>,
+        observations: &mut Option<Observations>,
+    ) -> (Vec<Sql>, RowVersion) {
         let version = RowVersion::default();
-        let Some(state) = state else {
+        let Some(mut state) = state else {
             return (Vec::new(), version);
         };
+        *observations = self.handler.observations(&mut state);
         if self.settings.max_cached_rows > 0 {
             self.handler.keep(&state, &mut self.cache, &version);
         }

@@ -11,7 +11,7 @@ use contracts::ids::{CartId, GenericUuid};
 use contracts::{Message, Poison, RecordType, Topic};
 use flow::{Rules, Step, next};
 use jiff::Timestamp;
-use runtime::{Body, Handler, Home, Input, Outbox, RowVersion, Sql};
+use runtime::{Body, Handler, Home, Input, Observations, Outbox, RowVersion, Sql};
 use service::RowCache;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::brake::Brake;
 use crate::history::{self, Entry};
 use crate::state::{Beginning, Cause, State};
-use crate::{observe, state, store};
+use crate::{state, store};
 
 /// Sagas of carts with more lines are read each time: how many are kept is limited by
 /// their number.
@@ -177,7 +177,7 @@ impl Handler for Orchestrator {
         };
         let (Some(cart), Some(happening)) = (cart_of(&input.body), happening) else {
             // Such as StockSet, which answers whoever seeds the stock.
-            state.count_unused();
+            state.observations.add_unused();
             return Ok(());
         };
         if let flow::Input::CartCheckedOut(request) = &happening {
@@ -191,8 +191,7 @@ impl Handler for Orchestrator {
             &self.rules,
             self.brake.brakes(),
         );
-        state.count(&transition.outcome);
-        observe::log(cart, &transition, &input.trace);
+        state.observations.add(cart, &transition, input.trace);
         state.history.extend(Entry::of(input, &transition));
         for message in transition.messages.drain(..) {
             self.brake.sent(message.record_type());
@@ -204,8 +203,12 @@ impl Handler for Orchestrator {
         Ok(())
     }
 
+    fn observations(&self, state: &mut State) -> Option<Observations> {
+        let observations = std::mem::take(&mut state.observations);
+        Some(Box::new(move || observations.tell()))
+    }
+
     fn writes(&self, state: State) -> Vec<Sql> {
-        observe::count(state.tally);
         let mut writes = store::writes(state.sagas);
         writes.extend(history::insert(state.history));
         writes

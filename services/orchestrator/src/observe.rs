@@ -29,41 +29,97 @@ pub(crate) fn describe_metrics() {
     );
 }
 
-/// Adds up what a batch did.
-pub(crate) fn count(tally: BTreeMap<(&'static str, &'static str), u64>) {
-    let ignored = Outcome::Ignored(Ignored::Ended).label();
-    for ((outcome, reason), times) in tally {
-        if outcome == ignored {
-            counter!(IGNORED, "reason" => reason).increment(times);
-        } else {
-            counter!(TRANSITIONS, "outcome" => outcome, "reason" => reason).increment(times);
+/// What a batch did, to be told when it is committed.
+#[derive(Debug, Default)]
+pub(crate) struct Observations {
+    moves: Vec<Move>,
+    /// Records that are none of the sagas' business.
+    unused: u64,
+}
+
+/// What came of an input.
+#[derive(Debug)]
+struct Move {
+    cart: CartId,
+    checkout: CheckoutId,
+    trace: TraceContext,
+    outcome: Outcome,
+    /// How long the checkout took, in seconds, where it has ended.
+    took: Option<f64>,
+}
+
+impl Observations {
+    pub(crate) fn add(&mut self, cart: CartId, transition: &Transition, trace: TraceContext) {
+        let progress = transition.saga.as_ref().map(|saga| &saga.progress);
+        let outcome = transition.outcome;
+        let took = match (outcome, progress) {
+            (Outcome::Completed | Outcome::Failed(_), Some(progress)) => {
+                let took = progress.updated_at.duration_since(progress.started_at);
+                Some(took.as_secs_f64().max(0.0))
+            }
+            _ => None,
+        };
+        self.moves.push(Move {
+            cart,
+            checkout: progress.map_or(CheckoutId::from_untyped_uuid(Uuid::nil()), |progress| {
+                progress.checkout_id
+            }),
+            trace,
+            outcome,
+            took,
+        });
+    }
+
+    pub(crate) fn add_unused(&mut self) {
+        self.unused += 1;
+    }
+
+    /// How often each outcome occurred, by its labels.
+    pub(crate) fn tally(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let mut tally = BTreeMap::new();
+        for one in &self.moves {
+            let labels = (one.outcome.label(), one.outcome.reason());
+            *tally.entry(labels).or_default() += 1;
+        }
+        if self.unused > 0 {
+            tally.insert((ignored(), "not_for_sagas"), self.unused);
+        }
+        tally
+    }
+
+    /// Counts, times and logs.
+    pub(crate) fn tell(&self) {
+        for ((outcome, reason), times) in self.tally() {
+            if outcome == ignored() {
+                counter!(IGNORED, "reason" => reason).increment(times);
+            } else {
+                counter!(TRANSITIONS, "outcome" => outcome, "reason" => reason).increment(times);
+            }
+        }
+        for one in &self.moves {
+            if let Some(took) = one.took {
+                let (outcome, reason) = (one.outcome.label(), one.outcome.reason());
+                histogram!(DURATION, "outcome" => outcome, "reason" => reason).record(took);
+            }
+            log(one);
         }
     }
 }
 
-/// Records how long a checkout took, where a transition ends one.
-fn time(transition: &Transition) {
-    let outcome = &transition.outcome;
-    if let (Outcome::Completed | Outcome::Failed(_), Some(saga)) = (outcome, &transition.saga) {
-        let progress = &saga.progress;
-        let took = progress.updated_at.duration_since(progress.started_at);
-        histogram!(DURATION, "outcome" => outcome.label(), "reason" => outcome.reason())
-            .record(took.as_secs_f64().max(0.0));
-    }
+fn ignored() -> &'static str {
+    Outcome::Ignored(Ignored::Ended).label()
 }
 
 /// Logs a transition: the straight path for whoever debugs, the rest for
-/// whoever operates. Times those that end a checkout.
-pub(crate) fn log(cart: CartId, transition: &Transition, trace: &TraceContext) {
-    time(transition);
-    let outcome = &transition.outcome;
-    let checkout = transition
-        .saga
-        .as_ref()
-        .map_or(CheckoutId::from_untyped_uuid(Uuid::nil()), |saga| {
-            saga.progress.checkout_id
-        });
-    let trace_id = format_args!("{:032x}", u128::from_be_bytes(trace.trace_id));
+/// whoever operates.
+fn log(one: &Move) {
+    let Move {
+        cart,
+        checkout,
+        outcome,
+        ..
+    } = one;
+    let trace_id = format_args!("{:032x}", u128::from_be_bytes(one.trace.trace_id));
     macro_rules! event {
         ($level:ident, $($what:tt)*) => {
             tracing::$level!(

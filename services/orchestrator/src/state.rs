@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use contracts::ids::{CartId, CheckoutId};
 use contracts::messages::CartCheckedOut;
 use contracts::{ErrorCode, Poison, TraceContext, ids};
-use flow::{Ignored, Outcome, Saga};
+use flow::Saga;
 use jiff::Timestamp;
 use runtime::Home;
 use service::Rows;
 
 use crate::history::Entry;
+use crate::observe::Observations;
 
 /// What a batch has read and changes.
 #[derive(Debug, Default)]
@@ -22,8 +23,8 @@ pub(crate) struct State {
     pub(crate) owners: BTreeMap<CheckoutId, CartId>,
     /// What happened to them.
     pub(crate) history: Vec<Entry>,
-    /// How often each outcome occurred, by its labels.
-    pub(crate) tally: BTreeMap<(&'static str, &'static str), u64>,
+    /// What is to be told of it.
+    pub(crate) observations: Observations,
 }
 
 /// A saga and when it is to be woken.
@@ -73,20 +74,6 @@ impl State {
                 request.event_id
             ),
         ))
-    }
-
-    pub(crate) fn count(&mut self, outcome: &Outcome) {
-        let times = self
-            .tally
-            .entry((outcome.label(), outcome.reason()))
-            .or_default();
-        *times = times.saturating_add(1);
-    }
-
-    /// Counts a record that is none of the sagas' business.
-    pub(crate) fn count_unused(&mut self) {
-        let ignored = Outcome::Ignored(Ignored::UnknownCart).label();
-        *self.tally.entry((ignored, "not_for_sagas")).or_default() += 1;
     }
 
     /// Keeps a saga after a transition, where it or its wake-up has changed.

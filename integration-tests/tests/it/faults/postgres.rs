@@ -156,6 +156,13 @@ async fn serialization_failures_are_tried_again() {
     let carts = system.load_during(LOAD, faults).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
+    let (transitions, started) = ("checkout_transitions_total", "outcome=\"started\"");
+    let counted = system.counted("orchestrator", 0, transitions, started);
+    assert_eq!(
+        counted.await,
+        carts.len() as f64,
+        "what is tried again counts once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -206,7 +206,7 @@ fn what_is_no_sagas_business_changes_nothing_and_is_counted() {
     };
     assert!(batch(&mut state, [stock_set.into(), reserved(9, 90)]).is_empty());
     assert_eq!(state.sagas.iter().count(), 0);
-    let tally: Vec<_> = state.tally.into_iter().collect();
+    let tally: Vec<_> = state.observations.tally().into_iter().collect();
     assert_eq!(
         tally,
         [
