@@ -17,7 +17,7 @@ const TOKEN: &str = "0123456789abcdef";
 const OPERATOR: &str = "night shift";
 
 /// A console that runs; it ends when this is dropped.
-struct Console {
+pub(crate) struct Console {
     url: String,
     http: reqwest::Client,
     process: Process,
@@ -54,7 +54,7 @@ struct SignedIn {
 
 impl Console {
     /// Starts one with the variables that `cargo stack up` writes, and a few of its own.
-    async fn start(system: &System, variables: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(system: &System, variables: &[(&str, &str)]) -> Self {
         let installation = system.installation();
         let binaries = stack::binaries(&Progress::detect()).await.expect("built");
         let folder = std::env::temp_dir();
