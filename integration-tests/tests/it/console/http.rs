@@ -37,7 +37,9 @@ async fn until_said(system: &System, console: &Console, path: &str, texts: &[&st
 
 /// The rows of the overview's table of outcomes: outcome, reason, and number.
 fn outcome<'p>(page: &'p str, outcome: &str, reason: &str) -> Option<&'p str> {
-    let row = format!("<th scope=\"row\">{outcome}</th><td>{reason}</td><td class=\"number\">");
+    let row = format!(
+        "<th scope=\"row\">{outcome} <span class=\"reason\">{reason}</span></th><td class=\"number\">"
+    );
     let (_, rest) = page.split_once(&row)?;
     let (_, total) = rest.split_once("<td class=\"number\">")?;
     total.split('<').next()
