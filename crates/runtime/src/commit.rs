@@ -424,7 +424,6 @@ impl<H: Handler> Worker<H> {
             let mut published = Vec::new();
             if !inner.records.is_empty() {
                 published.push((self.publisher.publish(&inner.records).await?, inner.bytes));
-                reach(Point::WhilePublishing);
             }
             if !public.records.is_empty() {
                 published.push((self.publish_in_lane(home, public.records)?, public.bytes));

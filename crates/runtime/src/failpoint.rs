@@ -1,23 +1,28 @@
-//! Points of a batch at which tests kill this process, as `kill -9` would.
+//! Points of a batch, and of what it publishes, at which tests kill this process, as
+//! `kill -9` would.
 //!
 //! They exist only with the feature `fail-points`, which no shipped binary has.
 //! The variable `FAILPOINTS` says which one kills, and when:
 //! `after-commit=3*off->return` at the fourth batch that reaches it.
 
-/// Where a batch may be cut off.
+/// Where it may be cut off.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "fail-points"), allow(dead_code, reason = "only named"))]
 pub(crate) enum Point {
     /// Nothing was asked of the database.
     BeforeTransaction,
-    /// The rows are locked and read, nothing is written.
+    /// The rows are locked and read, nothing is written: in a batch that reads.
     InTransaction,
     /// Committed, and nothing published.
     AfterCommit,
-    /// Some messages are handed to the producer, others may not be.
+    /// Some messages are handed to the producer, others are not.
     WhilePublishing,
     /// All messages are handed over; none need be acknowledged.
     AfterPublishing,
+    /// The public messages and the offsets are in a transaction of Kafka that is open.
+    InPublicTransaction,
+    /// That transaction is committed, and the rows do not say so.
+    AfterPublicTransaction,
 }
 
 /// Reads `FAILPOINTS`; once in the life of the process.
@@ -37,6 +42,8 @@ pub(crate) fn reach(point: Point) {
         Point::AfterCommit => "after-commit",
         Point::WhilePublishing => "while-publishing",
         Point::AfterPublishing => "after-publishing",
+        Point::InPublicTransaction => "in-public-transaction",
+        Point::AfterPublicTransaction => "after-public-transaction",
     };
     fail::fail_point!(name, |_| {
         eprintln!("killed at the fail point {name}");

@@ -22,6 +22,7 @@ use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use crate::Home;
+use crate::failpoint::{Point, reach};
 use crate::fault::{Fault, RunError};
 use crate::polled::PolledProducer;
 use crate::publisher::{Group, Shared, producer_config, record};
@@ -315,6 +316,9 @@ impl Worker {
                 let started = Instant::now();
                 *locked(&self.open_since) = Some(started);
                 self.transaction(&publications, moved.keys().copied())?;
+                if !publications.is_empty() {
+                    reach(Point::AfterPublicTransaction);
+                }
                 *locked(&self.open_since) = None;
                 metrics::histogram!("saga_transaction_seconds").record(started.elapsed());
             }
@@ -349,7 +353,12 @@ impl Worker {
         loop {
             self.producer.begin_transaction()?;
             match self.fill(publications, moved.clone()) {
-                Ok(()) => return self.producer.commit_transaction(self.timeout),
+                Ok(()) => {
+                    if !publications.is_empty() {
+                        reach(Point::InPublicTransaction);
+                    }
+                    return self.producer.commit_transaction(self.timeout);
+                }
                 Err(KafkaError::Transaction(error))
                     if error.txn_requires_abort() && refusals < MAX_REFUSALS =>
                 {

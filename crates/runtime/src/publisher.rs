@@ -11,6 +11,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, IntoOpaque, Statistics};
 use tokio::sync::Notify;
 
+use crate::failpoint::{Point, reach};
 use crate::fault::{Fault, RunError};
 use crate::polled::PolledProducer;
 use crate::settings::Settings;
@@ -190,7 +191,10 @@ impl Publisher {
         } else {
             &*self.producer
         };
-        for record in records {
+        for (number, record) in records.iter().enumerate() {
+            if number == 1 {
+                reach(Point::WhilePublishing);
+            }
             let mut message = self::record(record, Arc::clone(&group));
             if let Some(partitions) = self.inner.get(&record.topic) {
                 message = message.partition(self.turn.rem_euclid(*partitions));

@@ -55,10 +55,7 @@ impl Readers {
             .spawn(move || {
                 let mut watch = watch;
                 while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                    // Kafka being away is reported by those who need it.
-                    if let Err(error) = watch.look() {
-                        tracing::debug!(%error, "the public topics could not be looked at");
-                    }
+                    watch.look();
                 }
             })
             .map_err(|error| RunError::Defect(format!("no thread for the readers: {error}")))?;
@@ -77,44 +74,65 @@ struct Watch {
 }
 
 impl Watch {
-    fn look(&mut self) -> Result<(), KafkaError> {
-        for topic in &self.topics {
-            let metadata = self.all.fetch_metadata(Some(topic), TIMEOUT)?;
-            let partitions = metadata
-                .topics()
-                .iter()
-                .flat_map(|found| found.partitions());
-            for partition in partitions.map(|partition| partition.id()) {
-                let (_, stable) = self.stable.fetch_watermarks(topic, partition, TIMEOUT)?;
-                let (_, end) = self.all.fetch_watermarks(topic, partition, TIMEOUT)?;
-                let place = (topic.clone(), partition);
-                let held_for = match self.held.get(&place) {
-                    _ if stable >= end => {
-                        self.held.remove(&place);
-                        Duration::ZERO
+    /// Looks at every partition; one that cannot be asked keeps none of the others from
+    /// being looked at.
+    fn look(&mut self) {
+        // Kafka being away is reported by those who need it.
+        let away = |error: KafkaError, topic: &str| {
+            tracing::debug!(%error, topic, "the readers of a topic could not be looked after");
+        };
+        for topic in self.topics.clone() {
+            match self.partitions(&topic) {
+                Ok(partitions) => {
+                    for partition in partitions {
+                        if let Err(error) = self.look_at(&topic, partition) {
+                            away(error, &topic);
+                        }
                     }
-                    Some((offset, since)) if *offset == stable => since.elapsed(),
-                    // Transactions come and go under load; only one that stays counts.
-                    _ => {
-                        self.held.insert(place, (stable, Instant::now()));
-                        Duration::ZERO
-                    }
-                };
-                measure::readers_held(topic, partition, end - stable, held_for);
-                if held_for > self.warn_after {
-                    tracing::warn!(
-                        topic,
-                        partition,
-                        offset = stable,
-                        records = end - stable,
-                        seconds = held_for.as_secs(),
-                        "a transaction is open since the record at this offset and holds the \
-                         readers of the topic back; Kafka ends it after the time-out of its \
-                         producer (TRANSACTION_TIMEOUT_MS of an orchestrator). If it stays, find \
-                         it with `kafka-transactions.sh find-hanging` and end it with `abort`"
-                    );
                 }
+                Err(error) => away(error, &topic),
             }
+        }
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Vec<i32>, KafkaError> {
+        let metadata = self.all.fetch_metadata(Some(topic), TIMEOUT)?;
+        let found = metadata.topics().iter();
+        Ok(found
+            .flat_map(|found| found.partitions())
+            .map(|partition| partition.id())
+            .collect())
+    }
+
+    fn look_at(&mut self, topic: &str, partition: i32) -> Result<(), KafkaError> {
+        let (_, stable) = self.stable.fetch_watermarks(topic, partition, TIMEOUT)?;
+        let (_, end) = self.all.fetch_watermarks(topic, partition, TIMEOUT)?;
+        let place = (topic.to_owned(), partition);
+        let held_for = match self.held.get(&place) {
+            _ if stable >= end => {
+                self.held.remove(&place);
+                Duration::ZERO
+            }
+            Some((offset, since)) if *offset == stable => since.elapsed(),
+            // Transactions come and go under load; only one that stays counts.
+            _ => {
+                self.held.insert(place, (stable, Instant::now()));
+                Duration::ZERO
+            }
+        };
+        measure::readers_held(topic, partition, end - stable, held_for);
+        if held_for > self.warn_after {
+            tracing::warn!(
+                topic,
+                partition,
+                offset = stable,
+                records = end - stable,
+                seconds = held_for.as_secs(),
+                "a transaction is open since the record at this offset and holds the readers of \
+                 the topic back; Kafka ends it after the time-out of its producer \
+                 (TRANSACTION_TIMEOUT_MS of an orchestrator). If it stays, find it with \
+                 `kafka-transactions.sh find-hanging` and end it with `abort`"
+            );
         }
         Ok(())
     }

@@ -72,7 +72,6 @@ impl<H: Handler> Worker<H> {
         let (writes, version) = self.writes(state, &mut prepared.observations);
         let advance = self.advance(&prepared)?;
         let parts: Vec<_> = [&advance].into_iter().chain(&writes).collect();
-        reach(Point::InTransaction);
         match self.session()?.write(&parts, WriteEnd::Itself).await {
             Ok(transaction) => {
                 version.set(transaction);

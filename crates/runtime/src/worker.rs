@@ -172,8 +172,7 @@ impl<H: Handler> Worker<H> {
                         continue;
                     }
                     _ = tick.tick() => {
-                        measure::unacknowledged(self.publisher.unacknowledged());
-                        self.watch_lane(&mut warned);
+                        self.watch(&mut warned);
                         if last_commit.elapsed() >= self.settings.offset_commit_interval {
                             last_commit = Instant::now();
                             self.commit_offsets(intake)?;
@@ -200,6 +199,7 @@ impl<H: Handler> Worker<H> {
             } else if last_commit.elapsed() >= self.settings.offset_commit_interval {
                 // Under load the tick above may never be reached.
                 last_commit = Instant::now();
+                self.watch(&mut warned);
                 self.commit_offsets(intake)?;
                 timers = self.due_timers().await?;
             }
@@ -221,8 +221,10 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Reports a transaction that does not end; once in each `transaction_warn_after`.
-    fn watch_lane(&self, warned: &mut Option<Instant>) {
+    /// Tells how much waits for Kafka, and reports a transaction that does not end; once
+    /// in each `transaction_warn_after`.
+    fn watch(&self, warned: &mut Option<Instant>) {
+        measure::unacknowledged(self.publisher.unacknowledged());
         let Some(lane) = &self.lane else { return };
         let open_for = lane.open_for();
         measure::transaction_open(open_for);

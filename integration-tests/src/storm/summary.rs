@@ -41,10 +41,17 @@ impl Summary {
         }
     }
 
-    /// Checkouts without an outcome.
+    /// Checkouts without an outcome, and carts that are not even on their topic.
     fn lost(&self) -> usize {
         let audited = self.report.as_ref().map(audit::Report::lost);
-        audited.unwrap_or(self.open)
+        audited.map_or(self.open, |lost| lost + self.vanished())
+    }
+
+    /// Carts published that the audit has not seen.
+    fn vanished(&self) -> usize {
+        let seen = |report: &audit::Report| usize::try_from(report.carts).unwrap_or(usize::MAX);
+        let report = self.report.as_ref();
+        report.map_or(0, |report| self.carts.saturating_sub(seen(report)))
     }
 
     fn duplicated(&self) -> usize {
@@ -56,6 +63,7 @@ impl Summary {
     pub fn violations(&self) -> usize {
         let audited = self.report.as_ref().map(|report| report.violations.len());
         audited.unwrap_or(0)
+            + self.vanished()
             + self.ended.len()
             + self.gateway.len()
             + usize::from(self.broke_down.is_some())

@@ -280,7 +280,7 @@ async fn records_that_say_too_much_are_found() {
         event_id: EventId::from_untyped_uuid(Uuid::new_v4()),
         checkout_id: CheckoutId::from_untyped_uuid(Uuid::new_v4()),
         order_id: OrderId::from_untyped_uuid(Uuid::new_v4()),
-        ..played.order
+        ..played.order.clone()
     };
     let unasked = Some(second.checkout_id);
     system.publish_message(&second.into()).await;
@@ -298,6 +298,22 @@ async fn records_that_say_too_much_are_found() {
     assert_eq!(two.len(), 1, "{report}");
     assert_eq!(two[0].cart_id, Some(played.ordered.cart_id), "{report}");
     assert_eq!(report.violations.len(), 8, "{report}");
+
+    // One that is dearer than what was asked for.
+    let dearer = OrderCreated {
+        total: played.order.total + 1,
+        ..played.order
+    };
+    system.publish_message(&dearer.into()).await;
+    let report = look(&system).await;
+    for rule in [
+        Rule::ORDERED_OTHERWISE,
+        Rule::ORDER_MISSING,
+        Rule::PAYMENT_MISSING,
+    ] {
+        found(&report, rule, ordered);
+    }
+    assert_eq!(report.violations.len(), 11, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,29 +337,42 @@ async fn a_dead_letter_that_is_no_poison_is_found() {
         )
         .create()
         .expect("a producer");
-    let bury = async |value: &[u8], code: &str| {
+    let bury = async |topic: &str, value: &[u8], code: &str| {
         let headers = OwnedHeaders::new().insert(Header {
             key: "__connect.errors.exception.class.name",
             value: Some(code),
         });
         let record: FutureRecord<'_, [u8], [u8]> =
-            FutureRecord::to(system.names.dlq(Topic::OrderingCommands))
-                .headers(headers)
-                .payload(value);
+            FutureRecord::to(topic).headers(headers).payload(value);
         producer.send(record, PATIENCE).await.expect("buried");
     };
-    bury(b"garbage", "HANDLER_PANICKED").await;
+    let dlq = system.names.dlq(Topic::OrderingCommands);
+    bury(dlq, b"garbage", "HANDLER_PANICKED").await;
     let report = look(&system).await;
     assert_eq!(rules(&report), [Rule::DEAD_LETTER.name], "{report}");
+
+    // A cart that keeps its contract is refused for nothing but a shared event id.
+    let refused = played.declined.clone().into();
+    let refused = system.encode(&refused);
+    bury(
+        system.names.dlq(Topic::ShoppingCheckouts),
+        &refused,
+        "CONTRACT_VIOLATED",
+    )
+    .await;
+    let report = look(&system).await;
+    assert_eq!(rules(&report), [Rule::DEAD_LETTER.name], "{report}");
+    assert_eq!(report.violations.len(), 2, "{report}");
 
     let commands = system.recorder.of_cart(played.ordered.cart_id);
     let create = commands
         .iter()
         .find(|message| matches!(message, Message::CreateOrder(_)));
-    bury(&system.encode(create.expect("a command")), "NOT_FRAMED").await;
+    let create = system.encode(create.expect("a command"));
+    bury(dlq, &create, "NOT_FRAMED").await;
     let report = look(&system).await;
     assert_eq!(rules(&report), [Rule::DEAD_LETTER.name], "{report}");
-    assert_eq!(report.violations.len(), 2, "{report}");
+    assert_eq!(report.violations.len(), 3, "{report}");
     let named = Some(checkout_id(played.ordered.event_id));
     assert!(
         report
@@ -355,7 +384,7 @@ async fn a_dead_letter_that_is_no_poison_is_found() {
 
     // A test that caused them may pass them.
     let report = system
-        .settle(|letter| letter.topic == Topic::OrderingCommands)
+        .settle(|letter| letter.code != "NOT_FRAMED" || letter.message.is_some())
         .await;
     assert!(report.violations.is_empty(), "{report}");
     assert_eq!(report.dead_letters["HANDLER_PANICKED"], 1, "{report}");

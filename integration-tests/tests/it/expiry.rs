@@ -42,19 +42,17 @@ async fn a_checkout_in_flight_fails_when_its_reservation_expires() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_keeps_its_stock_when_the_promise_is_over() {
-    let system = System::start(
-        "expiry_after_order",
-        Options {
-            environment: SHORT,
-            ..Options::default()
-        },
-    )
-    .await;
+    let system = System::start("expiry_after_order", Options::default()).await;
     let sku = product();
     system.set_stock(&sku, 5).await;
     let cart = cart(&sku, 1, 700);
     system.publish(&cart).await;
     assert!(matches!(system.outcome(&cart).await, Outcome::Created(_)));
+    // A year later, by the clock of who looks after reservations.
+    system.stop_instance("inventory", 0).await;
+    system
+        .add_instance_with("inventory", &[("FAILPOINTS", "clock=return(31536000000)")])
+        .await;
     system.record(&cart, RecordType::ReservationExpired).await;
     system.quiesce(&cart).await;
     assert_eq!(

@@ -1,10 +1,11 @@
 //! What has ended long ago is removed, what is held is not, and repeats that come
 //! later than that hurt nobody.
 
+use contracts::Message;
 use contracts::messages::FailureReason;
 use integration_tests::carts::{again, cart};
 use integration_tests::load::Load;
-use integration_tests::{Holdings, Options, Outcome, PATIENCE, System, product};
+use integration_tests::{Holdings, Options, Outcome, PATIENCE, Seen, System, product};
 use tokio::time::{Duration, Instant, sleep};
 
 /// Often, and few rows at a time: several transactions for each table.
@@ -159,9 +160,32 @@ async fn what_ended_long_ago_is_removed_and_what_is_held_stays() {
         "{metrics}"
     );
 
+    // The very event again, its saga forgotten: the same answers, the same order.
+    let stock = system.stock(&sku).await;
+    let Outcome::Created(order) = system.outcome(&ordered).await else {
+        panic!("it was ordered");
+    };
+    system.publish(&ordered).await;
+    let created = |seen: &[Seen]| {
+        let records = seen.iter().filter_map(|seen| match &seen.message {
+            Some(Message::OrderCreated(created)) => Some(created),
+            _ => None,
+        });
+        let of_cart = records.filter(|created| created.cart_id == ordered.cart_id);
+        let ids: Vec<_> = of_cart
+            .map(|created| (created.event_id, created.order_id))
+            .collect();
+        (ids.len() > 1).then_some(ids)
+    };
+    let ids = system.recorder.wait_for("the same once more", created);
+    assert_eq!(ids.await, [(order.event_id, order.order_id); 2]);
+    assert_eq!(system.stock(&sku).await, stock, "nothing more is held");
+    let (service, sql) = AGED[0];
+    system.execute(service, sql).await;
+    until_none(&system, service, "sagas").await;
+
     // The cart was ordered; the saga that knew it is gone. The order service's unique
     // key is the last fence: the new attempt is undone, the order stands.
-    let stock = system.stock(&sku).await;
     let late = again(&ordered);
     system.publish(&late).await;
     let Outcome::Failed(refused) = system.outcome(&late).await else {

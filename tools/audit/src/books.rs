@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 
 use contracts::ids::{CartId, CheckoutId, GenericUuid};
-use contracts::messages::OrderCreated;
+use contracts::messages::{CartCheckedOut, OrderCreated};
 use contracts::{Message, ids};
 use uuid::Uuid;
 
@@ -68,6 +68,8 @@ pub(crate) struct Account {
     pub(crate) cart: Option<CartId>,
     /// When its cart was published, in milliseconds since 1970.
     pub(crate) asked_at_ms: Option<i64>,
+    /// What its cart asks for.
+    pub(crate) asked: Option<Bought>,
     /// Its cart is a dead letter.
     pub(crate) refused: bool,
     /// A producer used its event id for several carts: one of them is handled,
@@ -101,15 +103,23 @@ impl Account {
     }
 }
 
-/// What was bought.
+/// An order, as its event or its row has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) order_id: Uuid,
+    pub(crate) bought: Bought,
+}
+
+/// What is bought, by whom, and for how much: in a cart or an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bought {
+    pub(crate) customer: Uuid,
     /// Minor units.
     pub(crate) total: i64,
     /// ISO 4217 code.
     pub(crate) currency: Box<str>,
     pub(crate) pieces: Pieces,
+    pub(crate) prices: Prices,
 }
 
 /// Products and their pieces, as a digest: carts are compared, not shown.
@@ -119,16 +129,37 @@ pub(crate) struct Pieces(u64);
 impl<P: AsRef<str>> FromIterator<(P, i64)> for Pieces {
     /// Of lines in any order; several lines of one product are added up.
     fn from_iter<I: IntoIterator<Item = (P, i64)>>(lines: I) -> Self {
-        let mut sums = BTreeMap::<String, i64>::new();
-        for (product, pieces) in lines {
-            let sum = sums.entry(product.as_ref().to_owned()).or_default();
-            *sum = sum.saturating_add(pieces);
-        }
-        // Its keys are fixed: the same lines give the same digest.
-        let mut hasher = DefaultHasher::new();
-        sums.hash(&mut hasher);
-        Self(hasher.finish())
+        let lines = lines.into_iter();
+        Self(digest(lines.map(|(product, pieces)| {
+            (product.as_ref().to_owned(), pieces)
+        })))
     }
+}
+
+/// Products, each at its price, and their pieces, as a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Prices(u64);
+
+impl<P: AsRef<str>> FromIterator<(P, i64, i64)> for Prices {
+    /// Of products, minor units for a piece, and pieces.
+    fn from_iter<I: IntoIterator<Item = (P, i64, i64)>>(lines: I) -> Self {
+        let lines = lines.into_iter();
+        Self(digest(lines.map(|(product, price, pieces)| {
+            ((product.as_ref().to_owned(), price), pieces)
+        })))
+    }
+}
+
+fn digest<K: Hash + Ord>(lines: impl Iterator<Item = (K, i64)>) -> u64 {
+    let mut sums = BTreeMap::<K, i64>::new();
+    for (key, pieces) in lines {
+        let sum = sums.entry(key).or_default();
+        *sum = sum.saturating_add(pieces);
+    }
+    // Its keys are fixed: the same lines give the same digest.
+    let mut hasher = DefaultHasher::new();
+    sums.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A row of `orders`, with its items.
@@ -215,6 +246,12 @@ impl Books {
         }
     }
 
+    /// Whether the event id of this cart is another cart's, too.
+    pub(crate) fn shares(&self, cart: &CartCheckedOut) -> bool {
+        let account = self.accounts.get(&ids::checkout_id(cart.event_id));
+        account.is_some_and(|account| account.shared || account.cart != Some(cart.cart_id))
+    }
+
     pub(crate) fn account(&mut self, checkout: CheckoutId, cart: CartId) -> &mut Account {
         let account = self.accounts.entry(checkout).or_default();
         account.cart.get_or_insert(cart);
@@ -229,6 +266,7 @@ impl Books {
                 let account = self.account(checkout, cart.cart_id);
                 account.shared |= account.cart != Some(cart.cart_id);
                 account.asked_at_ms.get_or_insert(at_ms);
+                account.asked.get_or_insert_with(|| asked(&cart));
             }
             Message::OrderCreated(order) => {
                 let account = self.account(order.checkout_id, order.cart_id);
@@ -250,14 +288,37 @@ impl Books {
     }
 }
 
+fn asked(cart: &CartCheckedOut) -> Bought {
+    let lines = || {
+        let items = cart.items.iter();
+        items.map(|item| (&item.product_id, item.unit_price, i64::from(item.quantity)))
+    };
+    Bought {
+        customer: cart.customer_id.into_untyped_uuid(),
+        total: cart.total,
+        currency: cart.currency.as_str().into(),
+        pieces: lines()
+            .map(|(product, _, pieces)| (product, pieces))
+            .collect(),
+        prices: lines().collect(),
+    }
+}
+
 fn content(order: &OrderCreated) -> Content {
-    let lines = order.items.iter();
+    let lines = || {
+        let items = order.items.iter();
+        items.map(|item| (&item.sku, item.unit_price, i64::from(item.quantity)))
+    };
     Content {
         order_id: order.order_id.into_untyped_uuid(),
-        total: order.total,
-        currency: order.currency.as_str().into(),
-        pieces: lines
-            .map(|item| (&item.sku, i64::from(item.quantity)))
-            .collect(),
+        bought: Bought {
+            customer: order.customer_id.into_untyped_uuid(),
+            total: order.total,
+            currency: order.currency.as_str().into(),
+            pieces: lines()
+                .map(|(product, _, pieces)| (product, pieces))
+                .collect(),
+            prices: lines().collect(),
+        },
     }
 }

@@ -15,7 +15,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
 use crate::books::{
-    Account, Authorization, Books, Content, Holding, Order, Pieces, Reservation, Saga, Stock, Timer,
+    Account, Authorization, Books, Bought, Content, Holding, Order, Pieces, Prices, Reservation,
+    Saga, Stock, Timer,
 };
 use crate::error::{Error, Result};
 use crate::look::Tell;
@@ -226,11 +227,12 @@ impl Reader<'_> {
     pub(crate) async fn orders(self, books: &mut Books) -> Result<()> {
         let client = self.begin(books).await?;
         // The parameter of all such queries; orders have no timers.
-        let sql = "SELECT o.checkout_id, o.cart_id, o.state, o.order_id, o.total, o.currency, \
-                          i.products, i.pieces, $1::float8 \
+        let sql = "SELECT o.checkout_id, o.cart_id, o.state, o.order_id, o.customer_id, o.total, \
+                          o.currency, i.products, i.pieces, i.prices, $1::float8 \
                    FROM orders o LEFT JOIN LATERAL ( \
                        SELECT array_agg(product_id) AS products, \
-                              array_agg(quantity::int8) AS pieces \
+                              array_agg(quantity::int8) AS pieces, \
+                              array_agg(unit_price) AS prices \
                        FROM order_items WHERE order_id = o.order_id \
                    ) i ON true";
         self.by_id(&client, "orders", sql, "checkout_id", |row| {
@@ -238,9 +240,13 @@ impl Reader<'_> {
             let content = match order_id {
                 Some(order_id) => Some(Content {
                     order_id,
-                    total: row.try_get("total")?,
-                    currency: text(row, "currency")?,
-                    pieces: pieces(row)?,
+                    bought: Bought {
+                        customer: row.try_get("customer_id")?,
+                        total: row.try_get("total")?,
+                        currency: text(row, "currency")?,
+                        pieces: pieces(row)?,
+                        prices: prices(row)?,
+                    },
                 }),
                 None => None,
             };
@@ -372,4 +378,17 @@ fn pieces(row: &Row) -> RowResult<Pieces> {
     let pieces: Option<Vec<i64>> = row.try_get("pieces")?;
     let products = products.unwrap_or_default().into_iter();
     Ok(products.zip(pieces.unwrap_or_default()).collect())
+}
+
+fn prices(row: &Row) -> RowResult<Prices> {
+    let products: Option<Vec<&str>> = row.try_get("products")?;
+    let prices: Option<Vec<i64>> = row.try_get("prices")?;
+    let pieces: Option<Vec<i64>> = row.try_get("pieces")?;
+    let products = products.unwrap_or_default().into_iter();
+    let lines = products
+        .zip(prices.unwrap_or_default())
+        .zip(pieces.unwrap_or_default());
+    Ok(lines
+        .map(|((product, price), pieces)| (product, price, pieces))
+        .collect())
 }

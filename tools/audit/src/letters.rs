@@ -31,8 +31,9 @@ impl DeadLetter {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Why it should not be there; `None` for poison.
-    pub(crate) fn defect(&self) -> Option<&'static str> {
+    /// Why it should not be there; `None` for poison. `shared`: its event id is that of
+    /// several carts, or may be.
+    pub(crate) fn defect(&self, shared: bool) -> Option<&'static str> {
         let code = ErrorCode::ALL
             .iter()
             .copied()
@@ -41,6 +42,10 @@ impl DeadLetter {
             (Some(ErrorCode::HandlerPanicked), _) => Some("the service broke down on it"),
             (Some(ErrorCode::DatabaseRejected), _) => Some("the database refused what it led to"),
             (_, None) => None,
+            // What makes no sense fails as a checkout.
+            (Some(ErrorCode::ContractViolated), Some(Message::CartCheckedOut(_))) if !shared => {
+                Some("its event id is that of no other cart, and no cart is refused for less")
+            }
             // What decodes can still break its contract: that is poison where
             // others write, and a defect where only services do.
             (Some(ErrorCode::ContractViolated | ErrorCode::RecordTooLarge), Some(message))
@@ -78,9 +83,10 @@ pub(crate) struct Letters {
 }
 
 impl Letters {
-    /// Takes a letter in; one that is `expected` counts as poison.
-    pub(crate) fn add(&mut self, letter: &DeadLetter, expected: bool) {
-        let defect = letter.defect().filter(|_| !expected);
+    /// Takes a letter in; one that is `expected` counts as poison. `shared`: see
+    /// [`DeadLetter::defect`].
+    pub(crate) fn add(&mut self, letter: &DeadLetter, shared: bool, expected: bool) {
+        let defect = letter.defect(shared).filter(|_| !expected);
         let Some(why) = defect else {
             *self.poison.entry(letter.code.clone()).or_default() += 1;
             return;

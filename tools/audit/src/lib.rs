@@ -21,7 +21,7 @@
 //! younger than the grace period.
 //!
 //! **What it costs.** One pass over the tables and the public topics, and about
-//! 400 bytes of memory a checkout: a million checkouts are 400 MB. Each database
+//! 500 bytes of memory a checkout: a million checkouts are 500 MB. Each database
 //! has a read-only transaction open while its tables are read.
 
 mod books;

@@ -41,6 +41,8 @@ rules! {
         "every outcome answers a cart that was published";
     TWO_ORDERS = "two-orders":
         "a cart has at most one order";
+    ORDERED_OTHERWISE = "ordered-otherwise":
+        "an order is of what its cart asked for: customer, total, currency, products, pieces and prices";
     ORDER_MISSING = "order-missing":
         "every OrderCreated has its recorded order, with the same content";
     PAYMENT_MISSING = "payment-missing":

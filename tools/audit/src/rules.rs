@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contracts::ids::{CartId, CheckoutId};
 
-use crate::books::{Account, Books, Content, Timer};
+use crate::books::{Account, Books, Bought, Content, Timer};
 use crate::positions::Found;
 use crate::rule::{Rule, Violation};
 
@@ -146,8 +146,9 @@ impl Judge<'_> {
             return;
         }
         if let Some(event) = &self.account.event {
+            self.is_asked_for(&event.bought);
             self.is_ordered(event);
-            self.is_backed(event);
+            self.is_backed(&event.bought);
             return;
         }
         let order = self.account.order.as_ref();
@@ -160,7 +161,7 @@ impl Judge<'_> {
         if begun_before_the_window {
             // Its event may be gone, the order is not. Without one it must be over.
             match recorded.and_then(|order| order.content.as_ref()) {
-                Some(content) => self.is_backed(content),
+                Some(content) => self.is_backed(&content.bought),
                 None if self.may_run() => {}
                 None => self.holds_nothing(),
             }
@@ -179,6 +180,15 @@ impl Judge<'_> {
         !self.books.read.orchestrator || saga.is_some_and(|saga| !saga.has_ended())
     }
 
+    fn is_asked_for(&mut self, ordered: &Bought) {
+        // Of carts that share an event id it is not known which one this is.
+        let asked = self.account.asked.as_ref().filter(|_| !self.account.shared);
+        if let Some(asked) = asked.filter(|asked| *asked != ordered) {
+            let detail = format!("asked for was {asked:?}, ordered {ordered:?}");
+            self.add(Rule::ORDERED_OTHERWISE, detail);
+        }
+    }
+
     fn is_ordered(&mut self, event: &Content) {
         if !self.books.read.order {
             return;
@@ -187,8 +197,7 @@ impl Judge<'_> {
             Some(order) if &*order.state == "RECORDED" => {
                 if order.content.as_ref() != Some(event) {
                     let detail = format!(
-                        "its OrderCreated and its order differ in id, total, currency or \
-                         products: {event:?}, {:?}",
+                        "its OrderCreated and its order differ: {event:?}, {:?}",
                         order.content
                     );
                     self.add(Rule::ORDER_MISSING, detail);
@@ -202,7 +211,7 @@ impl Judge<'_> {
         }
     }
 
-    fn is_backed(&mut self, order: &Content) {
+    fn is_backed(&mut self, order: &Bought) {
         if self.books.read.payment {
             match &self.account.authorization {
                 Some(held) if &*held.state == "AUTHORIZED" => {

@@ -8,15 +8,16 @@ use contracts::ids::{
     CartId, CheckoutId, CommandId, CustomerId, EventId, GenericUuid, OrderId, event_id,
 };
 use contracts::messages::{
-    CartCheckedOut, CheckoutFailed, FailureReason, OrderCreated, OrderCreatedItem, OrderStatus,
-    SetStock,
+    CartCheckedOut, CartItem, CheckoutFailed, FailureReason, OrderCreated, OrderCreatedItem,
+    OrderStatus, SetStock,
 };
 use contracts::{Message, RecordType, Topic};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::books::{
-    Authorization, Books, Content, Holding, Order, Pieces, Read, Reservation, Saga, Stock, Timer,
+    Authorization, Books, Bought, Content, Holding, Order, Pieces, Prices, Read, Reservation, Saga,
+    Stock, Timer,
 };
 use crate::letters::DeadLetter;
 use crate::positions::{Found, Position};
@@ -51,7 +52,11 @@ fn published() -> CartCheckedOut {
         occurred_at: Timestamp::UNIX_EPOCH,
         cart_id: cart(),
         customer_id: CustomerId::from_untyped_uuid(Uuid::from_u128(4)),
-        items: Vec::new(),
+        items: vec![CartItem {
+            product_id: "sku-1".into(),
+            quantity: 2,
+            unit_price: 1_500,
+        }],
         subtotal: None,
         discount: None,
         total: 3_000,
@@ -113,9 +118,13 @@ fn ordered() -> Books {
         state: "RECORDED".into(),
         content: Some(Content {
             order_id: Uuid::from_u128(3),
-            total: 3_000,
-            currency: "EUR".into(),
-            pieces,
+            bought: Bought {
+                customer: published().customer_id.into_untyped_uuid(),
+                total: 3_000,
+                currency: "EUR".into(),
+                pieces,
+                prices: [("sku-1", 1_500, 2)].into_iter().collect(),
+            },
         }),
     });
     account.authorization = Some(Authorization {
@@ -248,6 +257,24 @@ fn a_second_order_of_a_cart() {
     );
 }
 
+/// What services agree on, and nobody asked for.
+#[test]
+fn an_order_of_something_else() {
+    let others: [fn(&mut Bought); 5] = [
+        |bought| bought.customer = Uuid::from_u128(5),
+        |bought| bought.total = 2_999,
+        |bought| bought.currency = "USD".into(),
+        |bought| bought.pieces = Pieces::default(),
+        |bought| bought.prices = Prices::default(),
+    ];
+    for other in others {
+        breaks(
+            |books| set(&mut books.account(checkout(), cart()).asked, other),
+            &[Rule::ORDERED_OTHERWISE],
+        );
+    }
+}
+
 #[test]
 fn an_order_that_is_not_backed() {
     breaks(
@@ -257,7 +284,7 @@ fn an_order_that_is_not_backed() {
     breaks(
         |books| {
             set(&mut books.account(checkout(), cart()).order, |order| {
-                set(&mut order.content, |content| content.total = 2_999);
+                set(&mut order.content, |content| content.bought.total = 2_999);
             });
         },
         &[Rule::ORDER_MISSING],
@@ -520,7 +547,8 @@ fn poison_is_told_from_what_should_have_been_handled() {
     for (topic, code, message, is_defect) in [
         (carts, "NOT_FRAMED", None, false),
         (carts, "UNKNOWN", None, false),
-        (carts, "CONTRACT_VIOLATED", Some(cart.clone()), false),
+        (carts, "CONTRACT_VIOLATED", Some(cart.clone()), true),
+        (carts, "RECORD_TOO_LARGE", Some(cart.clone()), false),
         (commands, "CONTRACT_VIOLATED", Some(stock), false),
         (commands, "CONTRACT_VIOLATED", Some(failed()), true),
         (carts, "UNDECODABLE_DATUM", Some(cart.clone()), true),
@@ -529,7 +557,7 @@ fn poison_is_told_from_what_should_have_been_handled() {
     ] {
         let letter = letter(topic, code, message);
         let mut books = ordered();
-        books.letters.add(&letter, false);
+        books.letters.add(&letter, false, false);
         let expected: &[Rule] = if is_defect { &[Rule::DEAD_LETTER] } else { &[] };
         assert_eq!(broken(&books, LATER), names(expected), "{code}");
         assert_eq!(
@@ -539,7 +567,7 @@ fn poison_is_told_from_what_should_have_been_handled() {
         );
         // A test that caused it may say so.
         let mut books = ordered();
-        books.letters.add(&letter, true);
+        books.letters.add(&letter, false, true);
         assert_eq!(broken(&books, LATER), [""; 0], "{code}");
     }
 }
@@ -569,7 +597,8 @@ fn an_event_id_of_two_carts_is_the_checkout_of_one() {
                 "CONTRACT_VIOLATED",
                 Some(other.clone().into()),
             );
-            books.letters.add(&letter, false);
+            assert!(books.shares(&other));
+            books.letters.add(&letter, true, false);
             books.account(checkout(), cart()).refused = true;
         },
         &[],
@@ -607,6 +636,7 @@ fn what_is_lost_and_doubled_is_counted() {
 fn every_rule_is_broken_by_one_of_these_tests() {
     outcomes_that_are_missing_doubled_or_unasked();
     a_second_order_of_a_cart();
+    an_order_of_something_else();
     an_order_that_is_not_backed();
     an_order_that_a_further_participant_does_not_back();
     what_is_held_for_a_failed_checkout();

@@ -67,6 +67,8 @@ pub(crate) enum Action {
     GatewayVoids(Checkout),
     /// The gateway's answer reaches the payment service.
     GatewayAnswered(Checkout),
+    /// A record leaves its topic, and whoever has not read it never does.
+    Lose(Checkout, Kind),
 }
 
 impl Model {
@@ -99,6 +101,7 @@ impl Model {
             kept: [None; 2],
             unread: [0, 1].map(|checkout| checkout < self.run.checkouts),
             sent: Default::default(),
+            lost: Default::default(),
             reserved: 0,
             reservations: [Reservation::default(); 2],
             authorizations: [Authorization::default(); 2],
@@ -146,7 +149,7 @@ impl Model {
         for checkout in self.checkouts() {
             happenings.push(Happening::Request(checkout));
             let replies = Kind::REPLIES.into_iter();
-            let sent = replies.filter(|kind| world.sent[checkout].has(*kind));
+            let sent = replies.filter(|kind| world.has(checkout, *kind));
             happenings.extend(sent.map(|kind| Happening::Reply(checkout, kind)));
         }
         for cart in self.carts() {
@@ -221,10 +224,21 @@ impl Model {
         }
     }
 
+    fn losses(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.faults.lost_records == 0 {
+            return;
+        }
+        for checkout in self.checkouts() {
+            let kinds = Kind::COMMANDS.into_iter().chain(Kind::REPLIES);
+            let there = kinds.filter(|kind| world.has(checkout, *kind));
+            actions.extend(there.map(|kind| Action::Lose(checkout, kind)));
+        }
+    }
+
     fn participants(&self, world: &World, actions: &mut Vec<Action>) {
         for checkout in self.checkouts() {
             for command in Kind::COMMANDS {
-                if world.sent[checkout].has(command) {
+                if world.has(checkout, command) {
                     actions.push(Action::Receive(checkout, command, true));
                     if self.may_refuse(world, checkout, command) {
                         actions.push(Action::Receive(checkout, command, false));
@@ -376,6 +390,7 @@ impl stateright::Model for Model {
             let happenings = self.happenings(world).into_iter();
             actions.extend(happenings.map(Action::Neighbour));
         }
+        self.losses(world, actions);
         self.participants(world, actions);
     }
 
@@ -416,6 +431,10 @@ impl stateright::Model for Model {
             }
             Action::GatewayVoids(checkout) => self.gateway_voids(&mut world.gateway[checkout]),
             Action::GatewayAnswered(checkout) => self.gateway_answered(&mut world, checkout),
+            Action::Lose(checkout, kind) => {
+                world.faults.lost_records -= 1;
+                world.lost[checkout].add(kind);
+            }
         }
         (world != *before).then_some(world)
     }

@@ -12,7 +12,10 @@ use crate::{
     core::Happening,
     message::{Explored, Kind},
     property::Promise,
-    runs::{BRAKES, FAULTS, KEPT_ROWS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS, TWO_OUTCOMES},
+    runs::{
+        BRAKES, FAULTS, KEPT_ROWS, LOST_RECORDS, ONE_CART, Run, TWO_ATTEMPTS, TWO_CARTS,
+        TWO_OUTCOMES,
+    },
 };
 
 /// A guard that is missing.
@@ -36,6 +39,8 @@ pub(crate) enum Mutation {
     NoTombstone(Explored),
     /// A command that is repeated is done again.
     RepeatsDoneAgain,
+    /// A command that is repeated is not answered again.
+    RepeatsUnanswered,
     /// A void is acknowledged while the call to authorize is out.
     VoidNotWaiting,
     /// A call that is made again has another idempotency key.
@@ -79,6 +84,7 @@ impl Mutation {
         Mutation::NoTombstone(Explored::AuthorizePayment),
         Mutation::NoTombstone(Explored::CreateOrder),
         Mutation::RepeatsDoneAgain,
+        Mutation::RepeatsUnanswered,
         Mutation::VoidNotWaiting,
         Mutation::KeyNotKept,
         Mutation::StockUnlocked,
@@ -115,6 +121,7 @@ impl Mutation {
             Mutation::NoTombstone(Explored::AuthorizePayment) => "tombstone of a void",
             Mutation::NoTombstone(Explored::CreateOrder) => "tombstone of a cancellation",
             Mutation::RepeatsDoneAgain => "a repeated command is answered, not done again",
+            Mutation::RepeatsUnanswered => "a repeated command is answered as before",
             Mutation::VoidNotWaiting => "a void waits for the result of the call that is out",
             Mutation::KeyNotKept => "a repeated call to the gateway keeps its idempotency key",
             Mutation::StockUnlocked => "stock is read and taken under its row's lock",
@@ -157,6 +164,7 @@ impl Mutation {
             Mutation::StockUnlocked => &[Promise::NotOversold, Promise::OneOrder],
             Mutation::EpochIgnored
             | Mutation::RevisionIgnored
+            | Mutation::RepeatsUnanswered
             | Mutation::OutputsNotStored
             | Mutation::PositionApart
             | Mutation::NumbersBegunAnew => &[Promise::EndsWell],
@@ -171,6 +179,7 @@ impl Mutation {
         match self {
             Mutation::RepliesUnfenced | Mutation::RequestsForgotten => &TWO_ATTEMPTS,
             Mutation::StockUnlocked => &TWO_CARTS,
+            Mutation::RepeatsUnanswered => &LOST_RECORDS,
             Mutation::SendingForgotten => &BRAKES,
             Mutation::NumbersBegunAnew => &TWO_OUTCOMES,
             Mutation::KeptRowTrusted => &KEPT_ROWS,

@@ -16,8 +16,8 @@ held against the properties below. `-- --nocapture` prints the numbers of worlds
 Wider runs, of millions of worlds, are made on request:
 `cargo test -p flow --test model -- --ignored --nocapture`.
 
-- **Topics** never lose a record and never forget one: whatever was published may arrive at any time,
-  in any order, any number of times, or not at all while anything else happens.
+- **Topics**: whatever was published may arrive at any time, in any order, any number of times, or not at
+  all while anything else happens. In one run records between services are lost for good.
 - **Time** stands still and every wait is of no length: a timer may fire at any moment, so silence is
   an answer that is late. Sendings are counted only as far as the count decides something.
 - **Participants** follow the rules of their services: idempotent, with tombstones, free to refuse.

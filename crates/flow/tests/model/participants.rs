@@ -33,7 +33,10 @@ impl Model {
             reply => panic!("{reply:?} is no command"),
         };
         if let Some(reply) = reply {
-            world.sent[checkout].add(reply);
+            let answered = world.sent[checkout].has(reply);
+            if !(answered && self.lacks(Mutation::RepeatsUnanswered)) {
+                world.send(checkout, reply);
+            }
         }
     }
 
@@ -93,7 +96,7 @@ impl Model {
 
     /// The promised time of a reservation is over. It stays held.
     pub(crate) fn expire(&self, world: &mut World, checkout: Checkout) {
-        world.sent[checkout].add(Kind::Expired);
+        world.send(checkout, Kind::Expired);
     }
 
     fn authorize(&self, world: &mut World, checkout: Checkout, granted: bool) -> Option<Kind> {
@@ -199,7 +202,7 @@ impl Model {
             }
             _ => return,
         };
-        world.sent[checkout].add(reply);
+        world.send(checkout, reply);
     }
 
     fn create(&self, world: &mut World, checkout: Checkout, granted: bool) -> Kind {

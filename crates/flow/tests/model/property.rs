@@ -200,6 +200,7 @@ pub(crate) enum Reach {
     NewOwnerHasOutputs,
     CommitInDoubt,
     KeptRowStale,
+    RecordSentAgain,
 }
 
 impl Reach {
@@ -240,6 +241,10 @@ impl Reach {
             }),
             Reach::KeptRowStale => ("a kept row is out of date", |_, world| {
                 world.kept[0].is_some() && world.kept != world.sagas
+            }),
+            Reach::RecordSentAgain => ("what was lost is sent again", |model, world| {
+                let lost = model.run.faults.lost_records - world.faults.lost_records;
+                lost > 0 && world.lost.iter().all(|kinds| kinds.is_empty())
             }),
             Reach::CommitInDoubt => ("a commit is in doubt", |_, world| {
                 world.owner.doubt.is_some()

@@ -47,6 +47,7 @@ const CALM: Faults = Faults {
     crashes: 0,
     takeovers: 0,
     lost_answers: 0,
+    lost_records: 0,
 };
 
 pub(crate) const ONE_CART: Run = Run {
@@ -167,6 +168,7 @@ pub(crate) const FAULTS: Run = Run {
         crashes: 1,
         takeovers: 1,
         lost_answers: 1,
+        lost_records: 0,
     },
     reaches: &[
         Reach::Ordered,
@@ -196,6 +198,7 @@ pub(crate) const TWO_OUTCOMES: Run = Run {
         crashes: 2,
         takeovers: 1,
         lost_answers: 0,
+        lost_records: 0,
     },
     reaches: &[
         Reach::Ordered,
@@ -205,6 +208,26 @@ pub(crate) const TWO_OUTCOMES: Run = Run {
         Reach::NewOwnerHasOutputs,
     ],
     meets: &["Rejected(AlreadyOrdered)", "Rejected(CheckoutInProgress)"],
+};
+
+pub(crate) const LOST_RECORDS: Run = Run {
+    name: "one cart, records lost",
+    about: "one checkout, of which two records leave their topics unread; resends, refusals",
+    gateway_calls: false,
+    expiry: false,
+    operators: false,
+    faults: Faults {
+        lost_records: 2,
+        ..CALM
+    },
+    reaches: &[
+        Reach::Ordered,
+        Reach::Failed,
+        Reach::Stuck,
+        Reach::RecordSentAgain,
+    ],
+    meets: &["Completed", "Failed(OutOfStock)", "Failed(TimedOut)"],
+    ..ONE_CART
 };
 
 pub(crate) const KEPT_ROWS: Run = Run {
@@ -267,6 +290,7 @@ pub(crate) const RUNS: &[&Run] = &[
     &TWO_ATTEMPTS,
     &WIDER_TWO_ATTEMPTS,
     &TWO_CARTS,
+    &LOST_RECORDS,
     &FAULTS,
     &WIDER_FAULTS,
     &TWO_OUTCOMES,
@@ -322,6 +346,11 @@ fn two_requests_for_one_cart_keep_every_promise() {
 #[test]
 fn two_carts_that_want_the_last_piece_keep_every_promise() {
     explore(&TWO_CARTS);
+}
+
+#[test]
+fn records_that_are_lost_break_no_promise() {
+    explore(&LOST_RECORDS);
 }
 
 #[test]

@@ -95,7 +95,11 @@ impl Model {
         }
         if !self.run.faulty_runtime {
             for checkout in CHECKOUTS {
-                world.sent[checkout] = world.sent[checkout].with(new.commands[checkout]);
+                for command in Kind::COMMANDS {
+                    if new.commands[checkout].has(command) {
+                        world.send(checkout, command);
+                    }
+                }
             }
             for (_, outcome) in new.public.iter() {
                 world.see(outcome);
@@ -143,7 +147,7 @@ impl Model {
     /// A command is produced and acknowledged. Whoever else would publish it from
     /// now on would change nothing: it is on its topic, and may arrive again.
     pub(crate) fn publish(&self, world: &mut World, checkout: Checkout, command: Kind) {
-        world.sent[checkout].add(command);
+        world.send(checkout, command);
         world.each_output_mut(|outputs| outputs.commands[checkout].remove(command));
     }
 

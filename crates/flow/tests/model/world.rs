@@ -18,9 +18,11 @@ pub(crate) struct World {
     pub(crate) kept: [Option<SagaRef>; 2],
     /// Requests that the progress row has not passed yet.
     pub(crate) unread: [bool; 2],
-    /// What is on the inner topics. It never leaves them: whatever is there may
-    /// arrive at any time, in any order, any number of times.
+    /// What was put on the inner topics: it may arrive at any time, in any order, any
+    /// number of times.
     pub(crate) sent: [Kinds; 2],
+    /// What of it was lost, and not sent again since.
+    pub(crate) lost: [Kinds; 2],
     /// Pieces reserved, as the stock row has it.
     pub(crate) reserved: u8,
     pub(crate) reservations: [Reservation; 2],
@@ -185,9 +187,22 @@ pub(crate) struct Faults {
     pub(crate) takeovers: u8,
     /// A commit is done and its answer is lost.
     pub(crate) lost_answers: u8,
+    /// A record leaves its topic unread.
+    pub(crate) lost_records: u8,
 }
 
 impl World {
+    /// Puts a record on its topic.
+    pub(crate) fn send(&mut self, checkout: Checkout, kind: Kind) {
+        self.sent[checkout].add(kind);
+        self.lost[checkout].remove(kind);
+    }
+
+    /// Whether a record is on its topic.
+    pub(crate) fn has(&self, checkout: Checkout, kind: Kind) -> bool {
+        self.sent[checkout].has(kind) && !self.lost[checkout].has(kind)
+    }
+
     /// The commands of a checkout that were committed, sent or not.
     pub(crate) fn commanded(&self, checkout: Checkout) -> Kinds {
         let mut all = self.sent[checkout];

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use integration_tests::load::Load;
 use integration_tests::{Options, PATIENCE, SERVICES, System};
+use stack::Service;
 use tokio::time::{sleep, timeout};
 
 /// How soon a dead service is started again.
@@ -14,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Each service at another batch, so that they do not die together.
 macro_rules! killed_at {
-    ($point:literal) => {
+    ($point:literal $(, $more:expr)*) => {
         &[
             (
                 "orchestrator",
@@ -28,15 +29,17 @@ macro_rules! killed_at {
             ),
             ("payment", "FAILPOINTS", concat!($point, "=12*off->return")),
             ("order", "FAILPOINTS", concat!($point, "=8*off->return")),
+            $($more),*
         ]
     };
 }
 
 type Environment = &'static [(&'static str, &'static str, &'static str)];
 
-/// Carts go through while every service dies there in each of its lives; as many as it
-/// takes until each has died, for how many make a batch depends on the machine.
-async fn survives(name: &str, environment: Environment) {
+/// Carts go through while each of these services dies at its fail point in each of its
+/// lives; as many as it takes until each has died, for how many make a batch depends on
+/// the machine.
+async fn survives(name: &str, mortals: &[&'static str], environment: Environment) {
     let options = Options {
         environment,
         ..Options::default()
@@ -56,14 +59,15 @@ async fn survives(name: &str, environment: Environment) {
     let going = async {
         let carts = system.load_during(Load::new(200, 40.0), each_dies).await;
         system.assert_settled(&carts).await;
+        carts
     };
     tokio::pin!(going);
-    loop {
+    let carts = loop {
         tokio::select! {
-            () = &mut going => break,
+            carts = &mut going => break carts,
             () = sleep(LOOK) => {}
         }
-        for service in SERVICES {
+        for service in mortals.iter().copied() {
             let died = system.with_instance(service, 0, async |instance| {
                 if instance.process.pid().is_some() {
                     return false;
@@ -73,8 +77,9 @@ async fn survives(name: &str, environment: Environment) {
                     .wait_ended(PATIENCE)
                     .await
                     .expect("it ended");
+                let log = std::fs::read_to_string(instance.process.log()).expect("a log");
                 assert!(
-                    status.contains("SIGKILL"),
+                    status.contains("SIGKILL") && log.contains("killed at the fail point"),
                     "{service} ended by itself: {status}"
                 );
                 // It may die once more before it is ready.
@@ -89,33 +94,126 @@ async fn survives(name: &str, environment: Environment) {
                 deaths.insert(service);
             }
         }
-        all_died.store(deaths.len() == SERVICES.len(), Ordering::Relaxed);
-    }
+        all_died.store(deaths.len() == mortals.len(), Ordering::Relaxed);
+    };
+    system.assert_outcomes_once(&carts);
+    system.assert_no_dead_letters();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_the_transaction_each_service_loses_nothing() {
-    survives("killed_before", killed_at!("before-transaction")).await;
+    survives("killed_before", SERVICES, killed_at!("before-transaction")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_transaction_each_service_loses_nothing() {
-    survives("killed_in", killed_at!("in-transaction")).await;
+    // A batch that keeps no rows reads, and its transaction is open meanwhile.
+    let environment = killed_at!(
+        "in-transaction",
+        ("orchestrator", "MAX_CACHED_ROWS", "0"),
+        ("inventory", "MAX_CACHED_ROWS", "0"),
+        ("payment", "MAX_CACHED_ROWS", "0"),
+        ("order", "MAX_CACHED_ROWS", "0")
+    );
+    survives("killed_in", SERVICES, environment).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_commit_and_publishing_each_service_loses_nothing() {
-    survives("killed_after_commit", killed_at!("after-commit")).await;
+    survives("killed_after_commit", SERVICES, killed_at!("after-commit")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_publishing_each_service_doubles_nothing() {
-    survives("killed_publishing", killed_at!("while-publishing")).await;
+    survives(
+        "killed_publishing",
+        SERVICES,
+        killed_at!("while-publishing"),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_after_publishing_each_service_doubles_nothing() {
-    survives("killed_published", killed_at!("after-publishing")).await;
+    survives("killed_published", SERVICES, killed_at!("after-publishing")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_a_public_transaction_the_orchestrator_publishes_outcomes_once() {
+    let environment = &[
+        (
+            "orchestrator",
+            "FAILPOINTS",
+            "in-public-transaction=8*off->return",
+        ),
+        // Until then nobody reads on, nor takes the partitions over.
+        ("orchestrator", "TRANSACTION_TIMEOUT_MS", "2000"),
+    ];
+    survives("killed_in_public", &["orchestrator"], environment).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_a_public_transaction_the_orchestrator_publishes_outcomes_once() {
+    let environment = &[(
+        "orchestrator",
+        "FAILPOINTS",
+        "after-public-transaction=8*off->return",
+    )];
+    survives("killed_after_public", &["orchestrator"], environment).await;
+}
+
+/// What the server has been asked, it does, although nobody waits for it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_its_statement_under_way_each_service_loses_nothing() {
+    let system = System::start("killed_under_way", Options::default()).await;
+    let kills = async {
+        for service in Service::ALL {
+            kill_with_a_statement_under_way(&system, *service).await;
+        }
+    };
+    let carts = system.load_during(Load::new(100, 20.0), kills).await;
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+    system.assert_no_dead_letters();
+}
+
+/// Kills the only instance of a service while all that its batch writes waits for a row
+/// which the test holds; lets go of it then, and starts the service again.
+async fn kill_with_a_statement_under_way(system: &System, service: Service) {
+    let name = service.name();
+    let installation = system.installation();
+    let client = installation.connect(service).await.expect("a connection");
+    let waiting = "SELECT starts_with(query, 'WITH part_0') FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let moved = "SELECT sum(revision)::int8 FROM progress";
+    loop {
+        let hold = "BEGIN; SELECT 1 FROM progress FOR UPDATE";
+        client.batch_execute(hold).await.expect("the rows are held");
+        let mut writes = None;
+        system
+            .until(&format!("a batch of {name} waits"), async || {
+                // Over a connection of its own: a transaction sees one state only.
+                let rows = system.query(name, waiting, &[]).await;
+                writes = rows.first().map(|row| row.get::<_, bool>(0));
+                writes.is_some()
+            })
+            .await;
+        if writes == Some(true) {
+            break;
+        }
+        // A batch that reads first.
+        client.batch_execute("ROLLBACK").await.expect("let go");
+    }
+    let before: i64 = system.query(name, moved, &[]).await[0].get(0);
+    system.kill_instance(name, 0).await;
+    client.batch_execute("ROLLBACK").await.expect("let go");
+    system
+        .until(&format!("the batch of {name} is written"), async || {
+            let now: i64 = system.query(name, moved, &[]).await[0].get(0);
+            now > before
+        })
+        .await;
+    system.restart_instance(name, 0).await;
 }
 
 /// `cargo build --release` builds what is shipped; features of tests are not in it.

@@ -55,10 +55,10 @@ async fn orders(system: &System, number: usize) {
     system.recorder.wait_for("an order", enough).await;
 }
 
-/// How often the orchestrator has had to wait for what it stands on.
-async fn waits(system: &System) -> f64 {
+/// How often a service has had to wait for what it stands on.
+async fn waits(system: &System, service: &str) -> f64 {
     let transient = "kind=\"transient\"";
-    let faults = system.counted("orchestrator", 0, "saga_faults_total", transient);
+    let faults = system.counted(service, 0, "saga_faults_total", transient);
     faults.await
 }
 
@@ -220,6 +220,12 @@ async fn statements_slower_than_the_limit_are_given_up_and_tried_again() {
     let carts = system.load_during(LOAD, slow).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
+    for service in SERVICES {
+        assert!(
+            waits(&system, service).await > 0.0,
+            "{service} has waited as long as it took"
+        );
+    }
 }
 
 const IMPATIENT_WITH_DATABASES: &[(&str, &str, &str)] = &[
@@ -241,7 +247,7 @@ async fn a_database_that_hangs_for_10_s_holds_everything_up_and_loses_nothing() 
     let hang = async {
         for _ in 0..2 {
             one_more_order(&system).await;
-            let before = waits(&system).await;
+            let before = waits(&system, "orchestrator").await;
             let begin = Instant::now();
             for proxy in databases.values() {
                 proxy.set(Network::Frozen);
@@ -249,7 +255,7 @@ async fn a_database_that_hangs_for_10_s_holds_everything_up_and_loses_nothing() 
             // Carts keep coming, so that it has something to ask.
             system
                 .until("the orchestrator waits for its database", async || {
-                    waits(&system).await > before
+                    waits(&system, "orchestrator").await > before
                 })
                 .await;
             sleep_until(begin + HANG).await;

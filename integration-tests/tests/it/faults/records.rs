@@ -106,6 +106,10 @@ async fn answers_that_come_after_their_deadline_are_undone() {
     let carts = system.load_during(LOAD, pauses).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
+    // Declined carts are undone as well; these were waited for.
+    let late = "SELECT DISTINCT step FROM saga_transitions WHERE outcome = 'step_in_doubt'";
+    let steps = system.query("orchestrator", late, &[]).await;
+    assert_eq!(steps.len(), 3, "not each step was in doubt: {steps:?}");
 }
 
 /// The acknowledgement that something was undone by this participant.

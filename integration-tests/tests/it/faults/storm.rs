@@ -56,6 +56,12 @@ async fn a_storm_of_every_fault_loses_nothing_and_doubles_nothing() {
         aftermath.report
     );
     assert!(aftermath.gateway.is_empty(), "{:?}", aftermath.gateway);
+    assert!(
+        aftermath.report.carts >= aftermath.carts as u64,
+        "of {} carts published not all are on the topic: {}",
+        aftermath.carts,
+        aftermath.report
+    );
     // There was something to lose.
     let system = &ground.system;
     let late = "SELECT count(*) FROM saga_transitions WHERE outcome = 'step_in_doubt'";

@@ -27,6 +27,42 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_an_orchestrator_does_not_end_is_reported_until_it_does() {
+    let environment = &[
+        // The first one stays open for so long.
+        (
+            "orchestrator",
+            "FAILPOINTS",
+            "in-public-transaction=1*sleep(5000)->off",
+        ),
+        ("orchestrator", "TRANSACTION_WARN_AFTER_MS", "500"),
+    ];
+    let system = System::start(
+        "open_transaction",
+        Options {
+            environment,
+            ..Options::default()
+        },
+    )
+    .await;
+    let sku = product();
+    system.set_stock(&sku, 1).await;
+    let cart = cart(&sku, 1, 700);
+    system.publish(&cart).await;
+    until("the gauge shows it", async || {
+        gauge(&system, "saga_transaction_open_seconds").await > 0.5
+    })
+    .await;
+    let says = "a transaction of this instance is still open";
+    system.until_logged("orchestrator", says).await;
+    until("the gauge is at rest", async || {
+        gauge(&system, "saga_transaction_open_seconds").await == 0.0
+    })
+    .await;
+    system.assert_settled(&[cart]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_transaction_on_a_public_topic_is_reported_until_it_ends() {
     let environment = &[
         ("orchestrator", "TRANSACTION_WARN_AFTER_MS", "500"),
