@@ -42,7 +42,11 @@ async fn a_checkout_in_flight_fails_when_its_reservation_expires() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_keeps_its_stock_when_the_promise_is_over() {
-    let system = System::start("expiry_after_order", Options::default()).await;
+    let options = Options {
+        environment: &[("inventory", "RESERVATION_TTL_SECONDS", "86400")],
+        ..Options::default()
+    };
+    let system = System::start("expiry_after_order", options).await;
     let sku = product();
     system.set_stock(&sku, 5).await;
     let cart = cart(&sku, 1, 700);
