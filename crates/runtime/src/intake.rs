@@ -101,7 +101,7 @@ pub(crate) struct Intake {
     pub(crate) chunks: mpsc::Receiver<Chunk>,
     pub(crate) notices: mpsc::Receiver<Notice>,
     pub(crate) membership: Membership,
-    commits: sync_mpsc::Sender<Vec<(Home, i64)>>,
+    reached: sync_mpsc::Sender<Vec<(Home, i64)>>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     /// How long the consumer may take to leave the group.
@@ -156,7 +156,7 @@ impl Intake {
         }
         let (notice_sender, notices) = mpsc::channel(16);
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS_WAITING);
-        let (commits, commit_receiver) = sync_mpsc::channel();
+        let (reached, reached_receiver) = sync_mpsc::channel();
         let context = Context::new(settings, &config, topics, transactions, notice_sender);
         let consumer: BaseConsumer<Context> = config
             .create_with_context(context)
@@ -176,7 +176,7 @@ impl Intake {
                     Poller {
                         consumer,
                         chunks: chunk_sender,
-                        commits: commit_receiver,
+                        reached: reached_receiver,
                         stop,
                     }
                     .run()
@@ -187,17 +187,18 @@ impl Intake {
             chunks,
             notices,
             membership,
-            commits,
+            reached,
             stop,
             thread,
             leave_limit: settings.drain_timeout.saturating_mul(2),
         })
     }
 
-    /// Tells Kafka the offsets reached, for lag monitors.
-    pub(crate) fn commit(&self, offsets: Vec<(Home, i64)>) {
+    /// Tells the consumer the offsets reached, from which the lag is counted; it tells
+    /// Kafka where no transaction does.
+    pub(crate) fn reached(&self, offsets: Vec<(Home, i64)>) {
         // A consumer that has ended says so by a notice.
-        let _ = self.commits.send(offsets);
+        let _ = self.reached.send(offsets);
     }
 
     /// Leaves the group. Partitions still owned are given up without a word.

@@ -263,12 +263,10 @@ impl<H: Handler> Worker<H> {
         if offsets.is_empty() {
             return Ok(());
         }
+        intake.reached(offsets.clone());
         match &self.lane {
             Some(lane) => lane.commit(offsets),
-            None => {
-                intake.commit(offsets);
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 

@@ -30,7 +30,7 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Poller {
     pub(crate) consumer: Arc<BaseConsumer<Context>>,
     pub(crate) chunks: mpsc::Sender<Chunk>,
-    pub(crate) commits: sync_mpsc::Receiver<Vec<(Home, i64)>>,
+    pub(crate) reached: sync_mpsc::Receiver<Vec<(Home, i64)>>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -38,8 +38,8 @@ impl Poller {
     /// Polls until it is told to stop, or the worker is gone.
     pub(crate) fn run(self) {
         while !self.stop.load(Ordering::Acquire) {
-            while let Ok(offsets) = self.commits.try_recv() {
-                self.commit(&offsets);
+            while let Ok(offsets) = self.reached.try_recv() {
+                self.note(&offsets);
             }
             if !self.poll_chunk() {
                 break;
@@ -51,8 +51,8 @@ impl Poller {
                 )));
             }
         }
-        while let Ok(offsets) = self.commits.try_recv() {
-            self.commit(&offsets);
+        while let Ok(offsets) = self.reached.try_recv() {
+            self.note(&offsets);
         }
         // Dropping the consumer leaves the group at once.
     }
@@ -186,19 +186,27 @@ impl Poller {
         }
     }
 
-    fn commit(&self, offsets: &[(Home, i64)]) {
-        let topics = self.consumer.context().topics();
+    /// Notes the offsets reached, from which the lag is counted; tells Kafka, too, where
+    /// no transaction does.
+    fn note(&self, offsets: &[(Home, i64)]) {
+        let context = self.consumer.context();
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (home, offset) in offsets {
             if let Err(error) = list.add_partition_offset(
-                topics.name(home.topic),
+                context.topics().name(home.topic),
                 home.partition,
                 Offset::Offset(*offset),
             ) {
-                tracing::warn!(%error, %home, offset, "an offset cannot be committed");
+                tracing::warn!(%error, %home, offset, "an offset cannot be noted");
             }
         }
-        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+        // Refused of a partition that has moved on; the others are noted.
+        if let Err(error) = self.consumer.store_offsets(&list) {
+            tracing::debug!(%error, "the lag shown is that of older offsets for the moment");
+        }
+        if context.commits()
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+        {
             tracing::debug!(%error, "lag monitors will see older offsets for the moment");
         }
     }

@@ -12,6 +12,7 @@ use rdkafka::consumer::{
     BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Partition;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -92,6 +93,11 @@ impl Context {
     /// The number of rebalances so far.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether offsets are committed by the consumer; if not, by transactions.
+    pub(crate) fn commits(&self) -> bool {
+        !self.transactions
     }
 
     /// The limit of joining the group, where it has passed.
@@ -243,6 +249,24 @@ impl Context {
     }
 }
 
+/// Records of a partition that are there and not handled; `None` as long as that is not
+/// known. Counted from the offset that was noted: transactions commit by a producer, of
+/// which the consumer knows nothing.
+fn lag(partition: &Partition) -> Option<i64> {
+    // What is no longer read here has its lag at its new owner.
+    if !partition.desired {
+        return Some(0);
+    }
+    match partition.consumer_lag_stored {
+        lag @ 0.. => Some(lag),
+        // Nothing of it was handled yet.
+        _ if partition.ls_offset >= 0 && partition.lo_offset >= 0 => {
+            Some(partition.ls_offset - partition.lo_offset)
+        }
+        _ => None,
+    }
+}
+
 /// What an error of the consumer is to the worker: it has to be built anew.
 pub(crate) fn broken(error: KafkaError) -> Fault {
     Fault::Broken(format!("the consumer failed: {error}"))
@@ -258,13 +282,9 @@ impl ClientContext for Context {
         self.traffic.tell(&statistics);
         for (topic, statistics) in &statistics.topics {
             for (partition, statistics) in &statistics.partitions {
-                // What is no longer read here has its lag at its new owner.
-                let lag = match (statistics.desired, statistics.consumer_lag) {
-                    (true, lag @ 0..) => lag,
-                    (true, _) => continue,
-                    (false, _) => 0,
-                };
-                if *partition >= 0 {
+                if *partition >= 0
+                    && let Some(lag) = lag(statistics)
+                {
                     metrics::gauge!(
                         "saga_consumer_lag_records",
                         "topic" => topic.clone(),

@@ -22,6 +22,14 @@ const SCRAPED: &str = "observability/prometheus/prometheus.yml";
 const TESTS: &str = "observability/prometheus/checkout.rules.test.yml";
 const DASHBOARD: &str = "observability/grafana/checkout.json";
 const RUNBOOK: &str = "docs/runbook.md";
+/// Begins every link to the runbook: where the repository is read, if Prometheus was told.
+const REPOSITORY: &str = "{{ with $externalLabels.repository }}{{ . }}{{ end }}";
+/// The alert of a service that is gone.
+const ABSENT: &str = "CheckoutServiceAbsent";
+/// Where the bounds of the services' histograms are.
+const MEASURES: &str = "crates/service/src/measures.rs";
+/// The histogram that the objective is about.
+const DURATION: &str = "checkout_duration_seconds_bucket";
 
 fn read(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -77,7 +85,7 @@ fn every_alert_says_how_urgent_it_is_what_it_means_and_where_help_is() {
             let text = alert["annotations"][text].as_str();
             assert!(text.is_some_and(|text| !text.is_empty()), "{name}");
         }
-        let section = format!("{RUNBOOK}#{}", name.to_lowercase());
+        let section = format!("{REPOSITORY}{RUNBOOK}#{}", name.to_lowercase());
         assert_eq!(alert["annotations"]["runbook_url"], section, "{name}");
     }
 }
@@ -109,6 +117,37 @@ fn every_alert_is_tested_firing() {
     assert_eq!(firing, names);
 }
 
+/// What customers are promised is a bound that services count by, and what alerts say.
+#[test]
+fn the_objective_is_one_bucket_of_the_services_and_in_the_words_of_its_alerts() {
+    let of_duration = all_asked().into_iter().filter(|a| a.series == DURATION);
+    let bounds: BTreeSet<String> = of_duration
+        .flat_map(|asked| asked.labels)
+        .filter_map(|label| Some(label.strip_prefix("le=")?.to_owned()))
+        .collect();
+    assert_eq!(bounds.len(), 1, "one limit: {bounds:?}");
+    let seconds = bounds.first().unwrap();
+
+    let source = read(MEASURES);
+    let (_, list) = source.split_once("const SECONDS: &[f64] = &[").unwrap();
+    let numbers = list.split(']').next().unwrap().split(',');
+    let buckets: Vec<f64> = numbers.filter_map(|n| n.trim().parse().ok()).collect();
+    assert!(
+        buckets.contains(&seconds.parse().unwrap()),
+        "{seconds} s is no bucket of {MEASURES}: {buckets:?}"
+    );
+
+    let told = format!("did not end within {seconds} s");
+    let burning = alerts()
+        .into_iter()
+        .filter(|(name, _)| name.contains("Budget"));
+    let words: Vec<_> = burning
+        .map(|(_, alert)| alert["annotations"]["summary"].to_string())
+        .collect();
+    assert_eq!(words.len(), 2, "{words:?}");
+    assert!(words.iter().all(|text| text.contains(&told)), "{words:?}");
+}
+
 #[test]
 fn every_service_is_scraped_and_missed() {
     let file: Value = serde_saphyr::from_str(&read(SCRAPED)).unwrap();
@@ -122,8 +161,9 @@ fn every_service_is_scraped_and_missed() {
         .collect();
     let (_, absent) = alerts()
         .into_iter()
-        .find(|(name, _)| name == "CheckoutServiceAbsent")
+        .find(|(name, _)| name == ABSENT)
         .unwrap();
+    let fed = fed_while_missed();
     for service in Service::ALL {
         let target = format!("localhost:{}", service.default_port());
         assert!(scraped.contains(&(service.name(), target)), "{service}");
@@ -132,7 +172,26 @@ fn every_service_is_scraped_and_missed() {
             absent["expr"].as_str().unwrap().contains(&asked),
             "{service}"
         );
+        // Where the alert is tested, or it would fire there at once.
+        let series = format!("build_info{{service=\"{service}\",");
+        assert!(
+            fed.iter().any(|fed| fed.starts_with(&series)),
+            "the case of {ABSENT} in {TESTS} feeds no {series} …}}"
+        );
     }
+}
+
+/// The series that the case of services that are gone feeds.
+fn fed_while_missed() -> Vec<String> {
+    let file: Value = serde_saphyr::from_str(&read(TESTS)).unwrap();
+    let mut cases = file["tests"].as_array().unwrap().iter();
+    let case = cases.find(|case| {
+        let tested = case["alert_rule_test"].as_array();
+        tested.is_some_and(|tested| tested.iter().any(|one| one["alertname"] == ABSENT))
+    });
+    let fed = case.unwrap()["input_series"].as_array().unwrap().iter();
+    fed.map(|fed| fed["series"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]

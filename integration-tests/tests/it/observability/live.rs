@@ -6,6 +6,7 @@ use std::path::Path;
 use contracts::Topic;
 
 use super::all_asked;
+use super::queries::{BOUND, bound};
 use integration_tests::carts::cart;
 use integration_tests::{Options, SERVICES, System, product};
 
@@ -92,7 +93,41 @@ async fn rules_and_dashboard_ask_for_nothing_that_services_do_not_expose() {
         .await;
 }
 
-/// The labels of every series that a service exposes.
+/// The orchestrator's offsets are committed by transactions, the others' by the consumer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_tells_how_much_it_has_still_to_handle() {
+    let system = System::start("lag", Options::default()).await;
+    let sku = product();
+    system.set_stock(&sku, 1_000).await;
+    let mut carts = Vec::new();
+    for service in ["orchestrator", "order"] {
+        let lag = async || {
+            system
+                .counted(service, 0, "saga_consumer_lag_records", "")
+                .await
+        };
+        let in_the_way = system.connect(service).await;
+        let lock = "BEGIN; LOCK TABLE progress IN ACCESS EXCLUSIVE MODE";
+        in_the_way.batch_execute(lock).await.unwrap();
+        for _ in 0..3 {
+            let cart = cart(&sku, 1, 700);
+            system.publish(&cart).await;
+            carts.push(cart);
+        }
+        system
+            .wait_until(&format!("{service} is behind"), async || lag().await >= 3.0)
+            .await;
+        in_the_way.batch_execute("ROLLBACK").await.unwrap();
+        system
+            .wait_until(&format!("{service} has caught up"), async || {
+                lag().await == 0.0
+            })
+            .await;
+    }
+    system.assert_settled(&carts).await;
+}
+
+/// The labels of every series that a service exposes, and the bounds of its buckets.
 async fn exposed(system: &System) -> BTreeMap<String, BTreeSet<String>> {
     let mut exposed = BTreeMap::<String, BTreeSet<String>>::new();
     for service in SERVICES {
@@ -105,10 +140,13 @@ async fn exposed(system: &System) -> BTreeMap<String, BTreeSet<String>> {
             let labels = labels
                 .split("\",")
                 .filter_map(|label| label.split_once('='));
-            exposed
-                .entry(name.to_owned())
-                .or_default()
-                .extend(labels.map(|(label, _)| label.to_owned()));
+            let known = exposed.entry(name.to_owned()).or_default();
+            for (label, value) in labels {
+                if label == BOUND {
+                    known.insert(bound(value.trim_matches(['"', '}'])));
+                }
+                known.insert(label.to_owned());
+            }
         }
     }
     exposed

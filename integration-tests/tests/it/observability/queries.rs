@@ -3,13 +3,23 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
+use promql_parser::label::MatchOp;
 use promql_parser::parser::{Expr, LabelModifier, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
+
+/// The label of a bucket.
+pub const BOUND: &str = "le";
+
+/// What a series with this bucket has.
+pub fn bound(value: &str) -> String {
+    format!("{BOUND}={value}")
+}
 
 /// A series, and the labels that it has to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     pub series: String,
+    /// Their names; of a bucket also its bound, such as `le=30`.
     pub labels: BTreeSet<String>,
 }
 
@@ -39,14 +49,18 @@ impl Collector {
         let Some(series) = selector.name.clone() else {
             return;
         };
-        let matched = selector.matchers.matchers.iter();
-        let matched = matched.map(|matcher| matcher.name.clone());
+        let matchers = &selector.matchers.matchers;
+        let bounds = matchers
+            .iter()
+            .filter(|matcher| matcher.name == BOUND && matcher.op == MatchOp::Equal);
+        let bounds = bounds.map(|matcher| bound(&matcher.value));
+        let matched = matchers.iter().map(|matcher| matcher.name.clone());
         // An inner aggregation has to keep what an outer one groups by; it is enough
         // to look at the innermost.
         let grouped = self.grouped_by.last().cloned().unwrap_or_default();
         self.found.push(Asked {
             series,
-            labels: matched.chain(grouped).collect(),
+            labels: matched.chain(bounds).chain(grouped).collect(),
         });
     }
 }
@@ -79,7 +93,8 @@ impl ExprVisitor for Collector {
 fn series_are_found_with_the_labels_that_they_need() {
     let told = asked(
         r#"sum by (topic) (rate(a_total{code!="x"}[$__rate_interval])) / on() vector(1)
-           and max by (p) (sum by (topic, p) (b unless c offset 15m)) > 1"#,
+           and max by (p) (sum by (topic, p) (b unless c offset 15m)) > 1
+           or d_bucket{le="30"}"#,
     )
     .unwrap();
     let told: Vec<_> = told
@@ -96,6 +111,7 @@ fn series_are_found_with_the_labels_that_they_need() {
         ("a_total", "code topic"),
         ("b", "p topic"),
         ("c", "p topic"),
+        ("d_bucket", "le le=30"),
     ];
     assert_eq!(
         told,
