@@ -17,6 +17,8 @@
     reason = "for the tests and tools of this package alone; names say it"
 )]
 
+use std::io::Write;
+
 pub mod carts;
 pub mod gateway;
 mod instances;
@@ -33,5 +35,13 @@ mod world;
 pub use proxy::{Lost, Network, Proxy};
 pub use recorder::{PATIENCE, Recorder, Seen};
 pub use system::{
-    Holdings, IMPATIENT, Options, Outcome, Proxies, SERVICES, System, all_but, product,
+    EVERY, Holdings, IMPATIENT, Options, Outcome, Proxies, SERVICES, System, all_but, participant,
+    product,
 };
+
+/// Tells what a test does not look at on this machine, in one line. Not by `eprintln!`, which
+/// a test that passes does not show.
+pub fn skipped(what: &str) {
+    // Nobody reads it: nothing to do about that.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
+}

@@ -29,13 +29,16 @@ const LOCK_LIMIT: &str = "SET lock_timeout = '1s'";
 /// The table that each of a service's transactions locks first.
 const EARLY: &str = "progress";
 
-/// And one that it locks later, by service.
+/// And one that it locks later, by service; of a further participant the one below the view
+/// that each has.
 const LATE: &[(&str, &str)] = &[
     ("orchestrator", "sagas"),
     ("inventory", "reservations"),
     ("payment", "authorizations"),
     ("order", "orders"),
 ];
+
+const LATE_OF_FURTHER: &str = "holdings";
 
 /// What is done to statements that change rows.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +119,7 @@ impl Rival {
     /// One for this service.
     pub async fn of(system: &System, service: &str) -> Self {
         let of = LATE.iter().find(|(of, _)| *of == service);
-        let (_, late) = of.unwrap_or_else(|| panic!("what does {service} lock?"));
+        let late = of.map_or(LATE_OF_FURTHER, |(_, late)| *late);
         let client = system.connect(service).await;
         run(&client, LOCK_LIMIT).await;
         // With a pause in which the service takes the first and waits for the second.

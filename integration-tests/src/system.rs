@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use contracts::messages::{CartCheckedOut, CheckoutFailed, CheckoutRejected, OrderCreated};
 use contracts::{Codec, RecordType, RegistryConfig, TopicNames};
+use flow::Step;
 use rdkafka::ClientConfig;
 use rdkafka::producer::FutureProducer;
 use stack::{
@@ -40,6 +41,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The services, by name.
 pub const SERVICES: &[&str] = Service::NAMES;
+
+/// In [`Options::environment`]: of every service, where nothing else is said of one below.
+pub const EVERY: &str = "*";
+
+/// The service that carries out a step.
+pub fn participant(step: Step) -> Service {
+    let reader = audit::consumer(step.definition().command.record.topic());
+    service(reader.expect("a service reads its commands"))
+}
 
 /// The services but one, which a test starts later or never.
 pub fn all_but(name: &str) -> &'static [&'static str] {
@@ -65,7 +75,7 @@ pub struct Options {
     pub services: &'static [&'static str],
     /// How many instances of each.
     pub instances: u16,
-    /// Variables: service, name, value.
+    /// Variables: service or [`EVERY`], name, value.
     pub environment: &'static [(&'static str, &'static str, &'static str)],
     /// Brokers of parts of its own, for a test that disturbs them; 0: on the
     /// parts that all share.
@@ -303,7 +313,10 @@ impl System {
             options = options.instances(*service, instances);
         }
         for (of, name, value) in self.options.environment {
-            options = options.env_of(service(of), *name, *value);
+            options = match *of {
+                EVERY => options.env(*name, *value),
+                of => options.env_of(service(of), *name, *value),
+            };
         }
         for (of, name, value) in &self.environment {
             options = options.env_of(service(of), *name, value);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Scene;
 use crate::gateway::{Gateway, Misbehaviour};
-use crate::{Options, System};
+use crate::{EVERY, Options, System};
 
 /// Faults that last for seconds have to be noticed within seconds.
 const ENVIRONMENT: &[(&str, &str, &str)] = &[
@@ -15,14 +15,8 @@ const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("orchestrator", "REPLY_WAIT_FIRST_MS", "500"),
     ("orchestrator", "REPLY_WAIT_MAX_MS", "1500"),
     ("orchestrator", "REPLY_TRIES", "3"),
-    ("orchestrator", "DATABASE_TIMEOUT_MS", "2000"),
-    ("inventory", "DATABASE_TIMEOUT_MS", "2000"),
-    ("payment", "DATABASE_TIMEOUT_MS", "2000"),
-    ("order", "DATABASE_TIMEOUT_MS", "2000"),
-    ("orchestrator", "KAFKA_PROPERTIES", REFRESH),
-    ("inventory", "KAFKA_PROPERTIES", REFRESH),
-    ("payment", "KAFKA_PROPERTIES", REFRESH),
-    ("order", "KAFKA_PROPERTIES", REFRESH),
+    (EVERY, "DATABASE_TIMEOUT_MS", "2000"),
+    (EVERY, "KAFKA_PROPERTIES", REFRESH),
     ("payment", "PAYMENT_GATEWAY", "stripe"),
     ("payment", "STRIPE_API_KEY", "sk_test_of_the_storm"),
     ("payment", "GATEWAY_TIMEOUT_MS", "1000"),

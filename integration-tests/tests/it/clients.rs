@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use integration_tests::{Options, PATIENCE, System};
+use integration_tests::{Options, PATIENCE, System, skipped};
 use serde_json::Value;
 use stack::workspace;
 use tokio::process::Command;
@@ -114,10 +114,10 @@ impl Language {
     /// Checks out by each program, and reads the outcomes.
     async fn check(&self) {
         let Some(installed) = self.installed().await else {
-            eprintln!(
-                "{} or its packages cannot be had here: not tried",
+            skipped(&format!(
+                "the clients in {0} are not tried: {0} or its packages cannot be had here",
                 self.name
-            );
+            ));
             return;
         };
         let system = System::start(&format!("clients_{}", self.name), Options::default()).await;

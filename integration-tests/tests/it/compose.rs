@@ -161,6 +161,16 @@ fn our_rules_refuse_a_broken_copy() {
             json!("true"),
             "kafka: creates misspelt topics",
         ),
+        (
+            "/services/console/environment/ORDER_HTTP_URL",
+            json!("http://order:8080"),
+            "console: ORDER_HTTP_URL",
+        ),
+        (
+            "/services/console/environment/PAYMENT_DATABASE_URL",
+            Value::Null,
+            "console: PAYMENT_DATABASE_URL",
+        ),
         ("/services/registry", Value::Null, "registry: missing"),
     ];
     for (place, value, fault) in cases {
@@ -288,7 +298,11 @@ async fn programs_read_every_variable_that_is_set() {
         String::from_utf8(output.stdout).unwrap()
     };
     for name in servers() {
-        assert_listed(&compose, name, &help(name, &[]));
+        let mut listed = help(name, &[]);
+        if name == "console" {
+            listed.push_str(&of_further_services());
+        }
+        assert_listed(&compose, name, &listed);
     }
     let setup = ["topics", "schemas"].map(|what| help("checkoutctl", &[what, "apply"]));
     let setup = setup.concat();
@@ -297,6 +311,15 @@ async fn programs_read_every_variable_that_is_set() {
         unknown(&json!({"KAFKA_BROKERS": "kafka:19092"}), &setup),
         ["KAFKA_BROKERS"]
     );
+}
+
+/// What the console reads of services that it has no flags for: further participants.
+/// `<NAME>_HTTP_URL` and `<NAME>_DATABASE_URL`, as a help would list them.
+fn of_further_services() -> String {
+    let names = audit::further_services().into_iter().map(str::to_uppercase);
+    names
+        .map(|name| format!("[env: {name}_HTTP_URL=][env: {name}_DATABASE_URL=]"))
+        .collect()
 }
 
 fn assert_listed(compose: &Value, service: &str, help: &str) {

@@ -10,6 +10,9 @@ use serde::Serialize;
 use crate::flow_pages::Pages;
 use crate::print;
 
+/// What is looked at only where it is said where it is.
+const PAGES: &str = "flow.md, asyncapi.yaml and the catalog; --docs FOLDER says where they are";
+
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum FlowCommand {
     /// Show the steps: owner, command, answers, tries, waits, compensation, status.
@@ -25,7 +28,8 @@ pub(crate) enum FlowCommand {
     /// Owner, command and answers on topics that topics.yaml has, retry, compensation,
     /// what the customer sees, and with --docs its place in the generated pages: records,
     /// channels, services and flow of the catalog, and that flow.md and asyncapi.yaml are
-    /// not older than this version. Exit status 1: something is missing.
+    /// not older than this version. Without --docs it says that it did not look at them.
+    /// Exit status 1: something is missing.
     #[command(after_help = "Example:
   checkoutctl flow check --docs docs")]
     Check {
@@ -118,23 +122,28 @@ pub(crate) fn run(command: &FlowCommand) -> anyhow::Result<ExitCode> {
                 .flat_map(|step| review(step.definition(), pages.as_ref()))
                 .chain(pages.iter().flat_map(Pages::stale))
                 .collect();
+            let not_looked_at = pages.is_none().then_some(PAGES);
             match json {
                 true => print::json(&serde_json::json!({
                     "steps": Step::ALL.len(),
                     "problems": problems,
+                    "notLookedAt": not_looked_at.as_slice(),
                 }))?,
-                false => {
-                    for problem in &problems {
-                        print::text(&format!("{problem}\n"));
-                    }
-                    if problems.is_empty() {
-                        print::text(&format!("all {} steps are whole\n", Step::ALL.len()));
-                    }
-                }
+                false => print::text(&told(&problems, not_looked_at)),
             }
             Ok(crate::failure_if(!problems.is_empty()))
         }
     }
+}
+
+/// For people: the problems, or that there are none, and what was not looked at.
+fn told(problems: &[String], not_looked_at: Option<&str>) -> String {
+    let mut lines = problems.to_vec();
+    if problems.is_empty() {
+        lines.push(format!("all {} steps are whole", Step::ALL.len()));
+    }
+    lines.extend(not_looked_at.map(|what| format!("not looked at: {what}")));
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 /// What a step lacks. Most of it does not compile without; this is about what the
@@ -232,6 +241,17 @@ mod tests {
             assert_eq!(problems, Vec::<String>::new());
         }
         assert_eq!(pages.stale(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn pages_that_were_not_looked_at_are_told_whether_or_not_there_are_problems() {
+        let whole = format!("all {} steps are whole\n", Step::ALL.len());
+        assert_eq!(told(&[], None), whole);
+        let unseen = format!("not looked at: {PAGES}\n");
+        assert_eq!(told(&[], Some(PAGES)), format!("{whole}{unseen}"));
+        let problem = "CREATE_ORDER: its command is never sent".to_owned();
+        let expected = format!("{problem}\n{unseen}");
+        assert_eq!(told(&[problem], Some(PAGES)), expected);
     }
 
     #[test]

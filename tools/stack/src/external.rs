@@ -166,7 +166,7 @@ mod tests {
     fn ready_made_databases_need_no_administrator() {
         let given = |name: &str| (name != ADMIN).then(|| "x".to_owned());
         assert!(missing_in(&given).is_empty());
-        assert_eq!(databases_in(&given).len(), 4);
+        assert_eq!(databases_in(&given).len(), Service::ALL.len());
         assert_eq!(database_variable(Service::Order), "ORDER_DATABASE_URL");
     }
 

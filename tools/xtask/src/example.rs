@@ -6,6 +6,7 @@ mod guide;
 mod overlay;
 mod tree;
 
+use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,29 @@ use guide::Item;
 use overlay::Overlay;
 use tree::Tree;
 
+use crate::promtool;
+
 /// The packages that the guide's quotes come from.
 const QUOTED: [&str; 4] = ["-p", "contracts", "-p", "flow"];
+
+/// What cargo runs in the copy when the guide was followed, one after the other.
+const CHECKS: &[&str] = &[
+    "clippy --workspace --all-targets -- -D warnings",
+    "run --quiet --bin xtask -- generate",
+    // What does not compile is tried in the workspace itself; so is the example, which the
+    // copy does not have.
+    "test --quiet -p contracts -p flow -p orchestrator -p loyalty -p audit -p operations \
+     -p stack -p checkoutctl -p xtask --lib --bins --test it --test model \
+     -- --skip a_step_that_lacks --skip example::tests",
+    "build --quiet --workspace --bins --test loyalty --test it",
+    // What holds files against the list of services, and needs no real parts.
+    "test --quiet --workspace --test it -- compose:: errors:: observability:: \
+     --skip observability::live",
+    "test --quiet --workspace --test loyalty",
+];
+
+/// The review of the steps, by the program that was built for it.
+const REVIEW: &str = "checkoutctl flow check --docs docs";
 
 /// Follows the guide on a copy of the workspace, holds what the compiler says against the
 /// quotes, and runs lints and tests.
@@ -44,24 +66,17 @@ pub(crate) fn run(root: &Path, name: &str) -> anyhow::Result<()> {
         }
     }
     tree.write(&place.workspace)?;
-    for arguments in [
-        "clippy --workspace --all-targets -- -D warnings",
-        "run --quiet --bin xtask -- generate",
-        // What does not compile is tried in the workspace itself.
-        "test --quiet -p contracts -p flow -p orchestrator -p loyalty --lib --bins --test it \
-         --test model -- --skip a_step_that_lacks",
-        "build --quiet --workspace --bins --test loyalty",
-        "test --quiet --workspace --test loyalty",
-    ] {
-        println!("cargo {arguments}");
-        let mut cargo = place.cargo();
-        let status = cargo.args(arguments.split_whitespace()).status()?;
-        ensure!(
-            status.success(),
-            "in {}, cargo {arguments} failed ({status})",
-            place.workspace.display()
-        );
+    if promtool::is_there() {
+        promtool::check(&place.workspace)?;
+    } else {
+        println!("no promtool here: the alerts of the further service are not tested");
     }
+    for arguments in CHECKS {
+        let mut cargo = place.cargo();
+        cargo.args(arguments.split_whitespace());
+        place.run(&mut cargo, &format!("cargo {arguments}"))?;
+    }
+    place.run(&mut place.program(REVIEW), REVIEW)?;
     println!("the guide leads to a step that works");
     Ok(())
 }
@@ -116,6 +131,31 @@ impl Place {
             }
         }
         cargo
+    }
+
+    /// A program of the copy, with its arguments.
+    fn program(&self, line: &str) -> Command {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let folder = self.programs.join("debug");
+        let mut program = Command::new(folder.join(format!("{name}{EXE_SUFFIX}")));
+        program.args(words);
+        program
+    }
+
+    /// Runs a command in the copy.
+    fn run(&self, command: &mut Command, line: &str) -> anyhow::Result<()> {
+        println!("{line}");
+        let status = command
+            .current_dir(&self.workspace)
+            .status()
+            .with_context(|| format!("{line} cannot be run"))?;
+        ensure!(
+            status.success(),
+            "in {}, {line} failed ({status})",
+            self.workspace.display()
+        );
+        Ok(())
     }
 
     /// Whether the compiler says this now.
@@ -191,6 +231,26 @@ mod tests {
             tree.edit(path, overlay.edit(path).unwrap()).unwrap();
         }
         tree.rename_versions(EXAMPLE).unwrap();
+    }
+
+    /// Of what the guide says to run, all but what needs the real parts.
+    #[test]
+    fn what_the_guide_says_to_run_is_run() {
+        let guide = fs::read_to_string(root().join("docs/adding-a-step.md")).unwrap();
+        let lines: Vec<_> = guide
+            .lines()
+            .filter(|line| line.starts_with("cargo test -p contracts "))
+            .collect();
+        let [line] = lines[..] else {
+            panic!("one such line: {lines:?}");
+        };
+        let packages = line.split(" -p ").skip(1);
+        let test = CHECKS.iter().find(|check| check.contains(" -p contracts "));
+        let test = test.unwrap();
+        for package in packages {
+            assert!(test.contains(&format!(" -p {package} ")), "{package}");
+        }
+        assert!(guide.contains(REVIEW));
     }
 
     #[test]

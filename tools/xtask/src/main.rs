@@ -52,7 +52,8 @@ enum Task {
     /// Needs Node 20 or newer and npm; the packages are installed below target/.
     NpmChecks(npm::Options),
     /// Follows docs/adding-a-step.md with an example of examples/, on a copy of the
-    /// workspace below target/, and runs its lints and tests, on the real parts too.
+    /// workspace below target/, and runs its lints and tests, on the real parts too, and
+    /// where promtool is there those of its alerts.
     Example {
         /// The folder of the example.
         #[arg(default_value = "loyalty")]

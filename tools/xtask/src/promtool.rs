@@ -8,6 +8,11 @@ use anyhow::{Context, bail};
 
 const FOLDER: &str = "observability/prometheus";
 
+/// Whether promtool is on this machine.
+pub(crate) fn is_there() -> bool {
+    Command::new("promtool").arg("--version").output().is_ok()
+}
+
 /// Runs the checks.
 ///
 /// # Errors

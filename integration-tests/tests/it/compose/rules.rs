@@ -1,6 +1,7 @@
 //! What we ask of docker-compose.yml and the Dockerfile beyond the
 //! specification. Each rule answers with the faults it found.
 
+use integration_tests::SERVICES;
 use serde_json::Value;
 
 use super::dockerfile::Dockerfile;
@@ -25,6 +26,7 @@ pub(super) fn faults(compose: &Value, dockerfile: &Dockerfile) -> Vec<String> {
             waits_for_what_can_come(compose, service),
             secrets_can_be_replaced(service),
             database_is_made(compose, name, service),
+            console_knows_the_services(compose, name, service),
             profile_is_right(name, service),
         ];
         faults.extend(
@@ -149,6 +151,28 @@ fn database_is_made(compose: &Value, name: &str, service: &Value) -> Option<Stri
     let given = &compose["services"]["postgres"]["environment"][&password];
     let made = given.as_str() == Some(format!("${{{password}:-{name}}}").as_str());
     (url != expected || !made).then(|| format!("database {url} is not the one that is made for it"))
+}
+
+/// Or it shows one as unreachable, and carts without what that one holds.
+fn console_knows_the_services(compose: &Value, name: &str, service: &Value) -> Option<String> {
+    let services = SERVICES.iter().filter(|_| name == "console");
+    let mut addresses = services.flat_map(|of| {
+        let own = &compose["services"][*of]["environment"];
+        let listen = own["HTTP_LISTEN"].as_str().unwrap_or_default();
+        let port = listen.rsplit(':').next().unwrap_or_default();
+        let database = own["DATABASE_URL"].as_str().unwrap_or_default();
+        let variable = of.to_uppercase();
+        [
+            (
+                format!("{variable}_HTTP_URL"),
+                format!("http://{of}:{port}"),
+            ),
+            (format!("{variable}_DATABASE_URL"), database.to_owned()),
+        ]
+    });
+    let (variable, url) =
+        addresses.find(|(variable, url)| service["environment"][variable] != *url)?;
+    Some(format!("{variable} is not {url:?}"))
 }
 
 fn profile_is_right(name: &str, service: &Value) -> Option<String> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use integration_tests::load::Load;
-use integration_tests::{Options, PATIENCE, SERVICES, System};
+use integration_tests::{EVERY, Options, PATIENCE, SERVICES, System};
 use stack::Service;
 use tokio::time::{sleep, timeout};
 
@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(50);
 macro_rules! killed_at {
     ($point:literal $(, $more:expr)*) => {
         &[
+            (EVERY, "FAILPOINTS", concat!($point, "=10*off->return")),
             (
                 "orchestrator",
                 "FAILPOINTS",
@@ -108,13 +109,7 @@ async fn killed_before_the_transaction_each_service_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_transaction_each_service_loses_nothing() {
     // A batch that keeps no rows reads, and its transaction is open meanwhile.
-    let environment = killed_at!(
-        "in-transaction",
-        ("orchestrator", "MAX_CACHED_ROWS", "0"),
-        ("inventory", "MAX_CACHED_ROWS", "0"),
-        ("payment", "MAX_CACHED_ROWS", "0"),
-        ("order", "MAX_CACHED_ROWS", "0")
-    );
+    let environment = killed_at!("in-transaction", (EVERY, "MAX_CACHED_ROWS", "0"));
     survives("killed_in", SERVICES, environment).await;
 }
 

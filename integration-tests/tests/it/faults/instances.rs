@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use contracts::RecordType;
 use contracts::messages::CartCheckedOut;
+use flow::Step;
 use futures::future::join_all;
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
-use integration_tests::{Network, Options, SERVICES, System};
+use integration_tests::{EVERY, Network, Options, SERVICES, System, participant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use stack::Service;
@@ -48,12 +49,7 @@ async fn two_and_three_instances_share_the_work_as_they_join_and_leave() {
     let options = Options {
         instances: 2,
         // Whoever leaves says so: nobody waits until its session is over.
-        environment: &[
-            ("orchestrator", "SESSION_TIMEOUT_MS", "600000"),
-            ("inventory", "SESSION_TIMEOUT_MS", "600000"),
-            ("payment", "SESSION_TIMEOUT_MS", "600000"),
-            ("order", "SESSION_TIMEOUT_MS", "600000"),
-        ],
+        environment: &[(EVERY, "SESSION_TIMEOUT_MS", "600000")],
         ..Options::default()
     };
     let system = System::start("join_and_leave", options).await;
@@ -160,27 +156,17 @@ async fn a_zombie_frozen_inside_its_transaction_is_fenced() {
     let options = Options {
         environment: &[
             // Every batch handles something: none is made to tidy up.
-            ("orchestrator", "SETTLE_AFTER_MS", "30000"),
-            ("inventory", "SETTLE_AFTER_MS", "30000"),
-            ("payment", "SETTLE_AFTER_MS", "30000"),
-            ("order", "SETTLE_AFTER_MS", "30000"),
+            (EVERY, "SETTLE_AFTER_MS", "30000"),
             // The server ends the transaction of a frozen instance so soon.
-            ("orchestrator", "DATABASE_TIMEOUT_MS", "5000"),
-            ("inventory", "DATABASE_TIMEOUT_MS", "5000"),
-            ("payment", "DATABASE_TIMEOUT_MS", "5000"),
-            ("order", "DATABASE_TIMEOUT_MS", "5000"),
+            (EVERY, "DATABASE_TIMEOUT_MS", "5000"),
         ],
         ..Options::default()
     };
     let system = System::start("fenced", options).await;
     let zombies = async {
         // Downstream first: whoever is still awake sends the next one work.
-        for service in [
-            Service::Order,
-            Service::Payment,
-            Service::Inventory,
-            Service::Orchestrator,
-        ] {
+        let participants = Step::ALL.iter().rev().map(|step| participant(*step));
+        for service in participants.chain([Service::Orchestrator]) {
             freeze_inside_a_transaction(&system, service).await;
         }
         everywhere(async |service| {

@@ -4,7 +4,7 @@
 use contracts::messages::FailureReason;
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
-use integration_tests::{Options, Outcome, SERVICES, System, product};
+use integration_tests::{EVERY, Options, Outcome, SERVICES, System, product};
 
 /// The tables whose rows are kept, with their keys.
 const KEPT: &[(&str, &str, &str)] = &[
@@ -146,14 +146,8 @@ async fn stock_that_somebody_else_gave_back_is_not_refused() {
 /// Every saga goes on by what an instance reads, and none by what it remembers.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_cache_every_batch_reads() {
-    const NONE: &[(&str, &str, &str)] = &[
-        ("orchestrator", "MAX_CACHED_ROWS", "0"),
-        ("inventory", "MAX_CACHED_ROWS", "0"),
-        ("payment", "MAX_CACHED_ROWS", "0"),
-        ("order", "MAX_CACHED_ROWS", "0"),
-    ];
     let options = Options {
-        environment: NONE,
+        environment: &[(EVERY, "MAX_CACHED_ROWS", "0")],
         ..Options::default()
     };
     let system = System::start("no_cache", options).await;

@@ -66,6 +66,25 @@ impl Handler for Loyalty {
         store::state(&rows)
     }
 
+    /// Nothing is kept: an award is written once, and its insert finds out whether it is
+    /// there.
+    fn recall(&self, batch: &[Input<Infallible>], _: &mut ()) -> Option<State> {
+        let mut state = State::default();
+        for input in batch {
+            match &input.body {
+                Body::Message(Message::AwardPoints(m)) => state.presume_new(m.checkout_id),
+                Body::Message(Message::RevokePoints(_)) => return None,
+                Body::Message(_) | Body::Timer(_) => {}
+                Body::Answer(never) => match *never {},
+            }
+        }
+        Some(state)
+    }
+
+    fn is_certain(&self, state: &State) -> bool {
+        state.is_certain()
+    }
+
     fn handle(
         &self,
         state: &mut State,

@@ -22,16 +22,7 @@ impl Story {
 
     fn told(&mut self, command: impl Into<Message>) -> Result<Message, Poison> {
         self.now += SignedDuration::from_secs(1);
-        let input = Input {
-            offset: None,
-            home: Home {
-                topic: Topic::LoyaltyCommands,
-                partition: 0,
-            },
-            now: self.now,
-            trace: TraceContext::new_root(),
-            body: Body::Message(command.into()),
-        };
+        let input = input(self.now, command.into());
         let mut out = Outbox::default();
         Loyalty { max_points: 1_000 }.handle(&mut self.state, &input, &mut out)?;
         let [answer] = out.messages() else {
@@ -42,6 +33,19 @@ impl Story {
 
     fn state(&self) -> &'static str {
         self.state.get(&checkout()).unwrap().state()
+    }
+}
+
+fn input(now: Timestamp, command: Message) -> Input<Infallible> {
+    Input {
+        offset: None,
+        home: Home {
+            topic: Topic::LoyaltyCommands,
+            partition: 0,
+        },
+        now,
+        trace: TraceContext::new_root(),
+        body: Body::Message(command),
     }
 }
 
@@ -152,4 +156,18 @@ fn a_command_that_contradicts_its_row_is_poison_and_changes_nothing() {
         assert_eq!(poison.code, ErrorCode::ContractViolated);
         assert_eq!(story.state(), "AWARDED");
     }
+}
+
+#[test]
+fn an_award_is_taken_for_new_until_its_insert_and_what_is_revoked_is_read() {
+    let service = Loyalty { max_points: 1_000 };
+    let batch = [input(Timestamp::UNIX_EPOCH, award(2_000).into())];
+    let mut state = service.recall(&batch, &mut ()).unwrap();
+    assert!(!service.is_certain(&state));
+    service
+        .handle(&mut state, &batch[0], &mut Outbox::default())
+        .unwrap();
+    assert!(service.is_certain(&state));
+    let batch = [input(Timestamp::UNIX_EPOCH, revocation().into())];
+    assert!(service.recall(&batch, &mut ()).is_none());
 }
