@@ -42,9 +42,8 @@ impl Console {
     /// When the token can be guessed.
     pub(crate) fn new(options: Options, address: SocketAddr) -> anyhow::Result<Shared> {
         let limits = options.limits;
-        // The target counts in seconds; its time-out is set finer here.
-        let mut target = options.target.target(options.names.names(), 1);
-        target.kafka.timeout = limits.timeout();
+        let names = options.names.names();
+        let target = options.target.target_within(names, limits.timeout());
         let access = Access::new(&options.access).map_err(|error| anyhow!(error))?;
         if !address.ip().is_loopback() {
             tracing::warn!(
@@ -56,9 +55,10 @@ impl Console {
         if !access.can_act() {
             tracing::info!("read-only: set CONSOLE_TOKEN to let operators act");
         }
+        let instances = options.services.instances();
         Ok(Arc::new(Self {
-            instances: options.services.instances(),
-            seen: Seen::default(),
+            seen: Seen::new(&instances),
+            instances,
             page_limit: Duration::from_millis(options.http.http_timeout_ms).mul_f64(0.9),
             looks: Arc::new(Semaphore::new(usize::from(limits.looks_at_once))),
             target,

@@ -253,7 +253,7 @@ pub(crate) struct LimitArgs {
     pub(crate) metrics_interval_ms: u64,
 
     /// How often databases and topics are looked at for the overview, in milliseconds;
-    /// less often where they are slow.
+    /// what is slow to answer, less often.
     #[arg(
         long,
         env = "LOOK_INTERVAL_MS",
@@ -282,6 +282,17 @@ pub(crate) struct LimitArgs {
         value_parser = clap::value_parser!(u32).range(1..=200)
     )]
     pub(crate) page_letters: u32,
+
+    /// Dead letters that are read to show a page of them. Where there are more, the page
+    /// says so, and a narrower filter finds the others.
+    #[arg(
+        long,
+        env = "LETTERS_READ",
+        value_name = "N",
+        default_value_t = 2_000,
+        value_parser = clap::value_parser!(u32).range(200..=100_000)
+    )]
+    pub(crate) letters_read: u32,
 
     /// Most dead letters that are published again in a second.
     #[arg(

@@ -168,6 +168,8 @@ pub(crate) struct TopicsPlanArgs {
 #[derive(Subcommand, Debug)]
 pub(crate) enum SchemasCommand {
     /// Register every schema and set its subject's compatibility to FULL_TRANSITIVE.
+    ///
+    /// The rule is set first, so that it judges the schema.
     #[command(after_help = "Example:
   checkoutctl schemas apply --schema-registry-url http://localhost:8081")]
     Apply {
@@ -180,7 +182,9 @@ pub(crate) enum SchemasCommand {
     /// Tell what `apply` would register, and what the registry would refuse; changes
     /// nothing.
     ///
-    /// Exit status 1: there is something to do.
+    /// A schema that only a weaker rule allows so far is told: the registry judges by
+    /// FULL_TRANSITIVE once `apply` has set it. Exit status 1: there is something to do;
+    /// 2: the registry would refuse a schema.
     #[command(after_help = "Example:
   checkoutctl schemas plan --schema-registry-url http://localhost:8081")]
     Plan {

@@ -9,6 +9,7 @@ use contracts::TopicNames;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use operations::args::TargetArgs;
 
+use crate::print;
 use crate::telling::Telling;
 
 #[derive(clap::Args, Debug)]
@@ -102,8 +103,8 @@ pub(crate) async fn audit(args: &AuditArgs, names: TopicNames) -> ExitCode {
         }
     };
     match args.json {
-        true => println!("{}", report.json()),
-        false => print!("{report}"),
+        true => print::line(&report.json().to_string()),
+        false => print::text(&report.to_string()),
     }
     match report.violations.is_empty() {
         true => ExitCode::SUCCESS,

@@ -9,16 +9,18 @@ use anyhow::{Context, bail};
 use audit::Target;
 use contracts::TopicNames;
 use operations::args::{KafkaArgs, RegistryArgs};
-use operations::submit::{self, Submitted};
+use operations::submit;
 
 use crate::print;
-use crate::telling::Telling;
+use crate::telling::Steps;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum CheckoutCommand {
     /// Publish carts and wait for their outcomes.
     ///
-    /// Exit status 1: a cart has no order.
+    /// Every cart that was published is told with its id, also where outcomes cannot be
+    /// read any more. Exit status 1: a cart has no order, or it is not known whether it
+    /// has one; `explain` tells later.
     #[command(after_help = "Examples:
   checkoutctl checkout submit cart.json
   echo '{\"items\": [{\"productId\": \"mug\", \"quantity\": 2, \"unitPrice\": 1250}]}' \\
@@ -139,26 +141,24 @@ pub(crate) async fn run(command: &CheckoutCommand, names: TopicNames) -> anyhow:
         order: None,
         others: Default::default(),
     };
-    let telling = Telling::new();
+    let steps = Steps::new("connecting");
+    let tell = |step: &str| steps.tell(step);
     let wait = Duration::from_secs(args.wait_seconds);
-    let submitted = submit::submit(&target, &carts, wait, &|text| telling.tell(text)).await;
-    telling.clear();
-    let submitted = submitted?;
-    let count = |outcome: Option<&str>| {
-        let is = |one: &&Submitted| one.outcome.as_deref() == outcome;
-        submitted.iter().filter(is).count()
-    };
+    let submitting = submit::submit(&target, &carts, wait, &tell);
+    let submission = steps.during(submitting).await?;
+    let count = |outcome: Option<&str>| submission.count(outcome);
     let created = count(Some("OrderCreated"));
     match args.json {
         true => print::json(&serde_json::json!({
-            "carts": submitted,
+            "carts": submission.carts,
             "created": created,
             "failed": count(Some("CheckoutFailed")),
             "rejected": count(Some("CheckoutRejected")),
             "open": count(None),
+            "unread": submission.unread,
         }))?,
         false => {
-            print::text(&submit::text(&submitted));
+            print::text(&submission.text());
             print::text(&format!(
                 "{created} created, {} failed, {} rejected, {} without an outcome\n",
                 count(Some("CheckoutFailed")),
@@ -167,8 +167,9 @@ pub(crate) async fn run(command: &CheckoutCommand, names: TopicNames) -> anyhow:
             ));
         }
     }
-    let only_published = args.wait_seconds == 0 && submitted.iter().all(|one| one.detail.is_none());
+    let all_published = submission.carts.iter().all(|one| one.published);
+    let only_published = args.wait_seconds == 0 && all_published;
     Ok(crate::failure_if(
-        created < submitted.len() && !only_published,
+        created < submission.carts.len() && !only_published,
     ))
 }

@@ -13,13 +13,20 @@ use operations::parse;
 
 use crate::audit_args::since;
 use crate::print;
-use crate::telling::Telling;
+use crate::telling::{Steps, during};
+
+/// What is told first of all that changes something.
+const CHECKING: &str = "finding out whether the letters can be marked as handled";
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum DlqCommand {
-    /// Count open dead letters by topic and reason; with --json each of them too.
+    /// Count open dead letters by topic and reason, or list each of them.
+    ///
+    /// A letter whose schema the registry does not give is listed undecoded, and the
+    /// reason is told.
     #[command(after_help = "Examples:
   checkoutctl dlq list
+  checkoutctl dlq list --code UNKNOWN_SCHEMA_ID --letters
   checkoutctl dlq list --topic shopping.checkouts --since 2h --json")]
     List(Box<ListArgs>),
     /// Show letters: content, headers, why they were put aside.
@@ -27,6 +34,12 @@ pub(crate) enum DlqCommand {
   checkoutctl dlq show shopping.checkouts.dlq:2:17")]
     Show(Box<ShowArgs>),
     /// Publish letters again on the topic they were put aside from, as they were.
+    ///
+    /// Before the first one it is made sure that all can be marked as handled: of one
+    /// partition some hundreds with open letters in between, any number side by side.
+    /// Where Kafka is lost on the way, the list tells what was published and marked, what
+    /// was published and is still open, and what was not tried. Exit status 1: not every
+    /// letter was redriven.
     #[command(after_help = "Examples:
   checkoutctl dlq redrive shopping.checkouts.dlq:2:17 --reason 'schema registered' --dry-run
   checkoutctl dlq redrive --code UNKNOWN_SCHEMA_ID --rate 20 --reason 'registry restored'")]
@@ -35,7 +48,9 @@ pub(crate) enum DlqCommand {
     ///
     /// They stay in their topic until its retention is over, and `list --handled` has
     /// them. Who discarded them, and why, is kept in the metadata of the group's
-    /// committed offsets, as far as there is room, and told by `show`.
+    /// committed offsets, as far as there is room, and told by `show`. Of one partition
+    /// some hundreds can be discarded with open letters in between, any number side by
+    /// side.
     #[command(after_help = "Examples:
   checkoutctl dlq discard --code NOT_FRAMED --since 2h --reason 'a test of the shop' --dry-run
   checkoutctl dlq discard shopping.checkouts.dlq:2:17 --reason 'ticket 4711'")]
@@ -112,6 +127,10 @@ pub(crate) struct ListArgs {
     /// Those that were redriven or discarded, too.
     #[arg(long)]
     handled: bool,
+
+    /// A line for each letter, which begins with its place; --json has them anyway.
+    #[arg(long)]
+    letters: bool,
 
     #[command(flatten)]
     common: Common,
@@ -192,13 +211,10 @@ impl Common {
     }
 
     async fn read(&self, target: &Target, filter: &Filter) -> anyhow::Result<Letters> {
-        let telling = Telling::new();
-        let read = letters::read(target, filter, self.limit as usize, &|text| {
-            telling.tell(text);
-        })
-        .await;
-        telling.clear();
-        Ok(read?)
+        let steps = Steps::new("reading dead letters");
+        let tell = |step: &str| steps.tell(step);
+        let read = letters::read(target, filter, self.limit as usize, &tell);
+        Ok(steps.during(read).await?)
     }
 }
 
@@ -229,13 +245,15 @@ pub(crate) async fn run(command: &DlqCommand, names: TopicNames) -> anyhow::Resu
                 .common
                 .read(&args.common.target(names), &filter)
                 .await?;
-            match args.common.json {
-                true => print::json(&serde_json::json!({
+            match (args.common.json, args.letters) {
+                (true, _) => print::json(&serde_json::json!({
                     "groups": letters.groups(),
                     "letters": letters.letters,
                     "more": letters.more,
+                    "registryFault": letters.registry_fault,
                 }))?,
-                false => print::text(&letters.text()),
+                (false, true) => print::text(&letters.lines()),
+                (false, false) => print::text(&letters.text()),
             }
             Ok(crate::failure_if(!letters.letters.is_empty()))
         }
@@ -270,20 +288,16 @@ async fn redrive(args: &RedriveArgs, names: TopicNames) -> anyhow::Result<ExitCo
     let target = choice.common.target(names);
     let letters = choice.chosen(&target).await?;
     let redriven = match choice.dry_run {
-        true => letters::rehearse(&target, &letters).await?,
+        true => {
+            let rehearsed = letters::rehearse(&target, &letters);
+            during(CHECKING, rehearsed).await?
+        }
         false => {
-            let telling = Telling::new();
-            let done = letters::redrive(
-                &target,
-                &letters,
-                args.rate,
-                &args.operator,
-                &args.reason,
-                &|text| telling.tell(text),
-            )
-            .await;
-            telling.clear();
-            done?
+            let steps = Steps::new(CHECKING);
+            let tell = |step: &str| steps.tell(step);
+            let (operator, reason) = (&args.operator, &args.reason);
+            let redriven = letters::redrive(&target, &letters, args.rate, operator, reason, &tell);
+            steps.during(redriven).await?
         }
     };
     let failed = redriven.iter().filter(|one| one.error.is_some()).count();
@@ -294,7 +308,7 @@ async fn redrive(args: &RedriveArgs, names: TopicNames) -> anyhow::Result<ExitCo
             "failed": failed,
         }))?,
         false => {
-            print::text(&Redriven::text(&redriven, choice.dry_run));
+            print::text(&Redriven::text(&redriven));
             print::text(&format!("{} letters, {failed} failed\n", redriven.len()));
         }
     }
@@ -305,14 +319,18 @@ async fn discard(args: &DiscardArgs, names: TopicNames) -> anyhow::Result<ExitCo
     let choice = &args.choice;
     let target = choice.common.target(names);
     let letters = choice.chosen(&target).await?;
-    letters::discard(
+    let what = match choice.dry_run {
+        true => CHECKING,
+        false => "marking letters as handled",
+    };
+    let discarded = letters::discard(
         &target,
         &letters,
         &args.operator,
         &args.reason,
         choice.dry_run,
-    )
-    .await?;
+    );
+    during(what, discarded).await?;
     match choice.common.json {
         true => print::json(&serde_json::json!({
             "dryRun": choice.dry_run,

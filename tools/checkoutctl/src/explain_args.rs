@@ -20,8 +20,9 @@ pub(crate) struct ExplainArgs {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// How many records one search for a record may read; raise it where very
-    /// many carts are checked out at the same time.
+    /// How many records one search for a record may read of a partition; raise it
+    /// where very many carts are checked out at the same time. Without the
+    /// orchestrator's database these are the newest ones.
     #[arg(
         long,
         env = "EXPLAIN_SEARCH_RECORDS",

@@ -1,10 +1,6 @@
 //! `checkoutctl`: the command line of operators and scripts. A module for each group of
 //! commands has its flags; what it does is in this crate's library (topics, schemas,
 //! stock), in `operations` and in `audit`.
-#![allow(
-    clippy::print_stdout,
-    reason = "results of a command go to standard output"
-)]
 
 mod args;
 mod audit_args;
@@ -19,6 +15,7 @@ mod manual;
 mod print;
 mod retained_args;
 mod sagas_args;
+mod sagas_watch;
 mod telling;
 mod upgrade_args;
 
@@ -38,7 +35,8 @@ use self::telling::during;
 /// Exit status of a command that did its work and found something that is not as
 /// it should be, or could do only a part.
 const FOUND: u8 = 1;
-/// Exit status of a command that could not do its work; also of a wrong command line.
+/// Exit status of a command that could not do its work, or that tells of something that
+/// could not be done; also of a wrong command line.
 const COULD_NOT: u8 = 2;
 
 /// How long Kafka may be silent where no flag says so.
@@ -118,7 +116,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             during("publishing", set).await?;
             match json {
                 true => print::json(&json!({ "delivered": stock.len() }))?,
-                false => println!("{} products: SetStock delivered", stock.len()),
+                false => print::line(&format!("{} products: SetStock delivered", stock.len())),
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -141,13 +139,13 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
                 return Ok(failure_if(fail_on_drift && !report.drift.is_empty()));
             }
             for name in &report.created {
-                println!("created  {name}");
+                print::line(&format!("created  {name}"));
             }
-            println!(
+            print::line(&format!(
                 "{} topics created, {} existed",
                 report.created.len(),
                 report.existing.len()
-            );
+            ));
             for drift in &report.drift {
                 eprintln!("differs  {drift}");
             }
@@ -165,16 +163,16 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
                 true => print::json(&plan)?,
                 false => {
                     for name in &plan.missing {
-                        println!("would create  {name}");
+                        print::line(&format!("would create  {name}"));
                     }
                     for drift in &plan.drift {
-                        println!("differs       {drift}");
+                        print::line(&format!("differs       {drift}"));
                     }
-                    println!(
+                    print::line(&format!(
                         "{} topics to create, {} differences, which `apply` leaves as they are",
                         plan.missing.len(),
                         plan.drift.len()
-                    );
+                    ));
                 }
             }
             Ok(failure_if(
@@ -187,13 +185,13 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
                 true => print::json(&plan)?,
                 false => {
                     for drift in &plan.drift {
-                        println!("{drift}");
+                        print::line(&drift.to_string());
                     }
                     for name in &plan.missing {
-                        println!("{name}: missing");
+                        print::line(&format!("{name}: missing"));
                     }
                     if plan.drift.is_empty() && plan.missing.is_empty() {
-                        println!("all topics are as topics.yaml has them");
+                        print::line("all topics are as topics.yaml has them");
                     }
                 }
             }
@@ -224,28 +222,32 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
                 return Ok(ExitCode::SUCCESS);
             }
             for (subject, id) in &report.registered {
-                println!("registered  {subject} as {id}");
+                print::line(&format!("registered  {subject} as {id}"));
             }
-            println!(
+            print::line(&format!(
                 "{} schemas registered, {} existed, compatibility set for {}",
                 report.registered.len(),
                 report.existing.len(),
                 report.compatibility_set.len()
-            );
+            ));
             Ok(ExitCode::SUCCESS)
         }
         SchemasCommand::Plan { registry, json } => {
             let changes =
                 during(ASKING_REGISTRY, schemas::plan(&registry.config(), &names)).await?;
-            if json {
-                print::json(&changes)?;
-                return Ok(failure_if(!changes.is_empty()));
+            match json {
+                true => print::json(&changes)?,
+                false => {
+                    for change in &changes {
+                        print::line(&change.to_string());
+                    }
+                    print::line(&format!("{} subjects to change", changes.len()));
+                }
             }
-            for change in &changes {
-                println!("{change}");
+            match changes.iter().any(schemas::Change::is_refused) {
+                true => Ok(ExitCode::from(COULD_NOT)),
+                false => Ok(failure_if(!changes.is_empty())),
             }
-            println!("{} subjects to change", changes.len());
-            Ok(failure_if(!changes.is_empty()))
         }
         SchemasCommand::Check {
             registry,
@@ -263,10 +265,10 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
                 return Ok(failure_if(!problems.is_empty()));
             }
             for problem in &problems {
-                println!("{problem}");
+                print::line(&problem.to_string());
             }
             if problems.is_empty() {
-                println!("all schemas are registered");
+                print::line("all schemas are registered");
             } else {
                 eprintln!(
                     "{} subjects are not as they should be; run `checkoutctl schemas apply`",
@@ -283,5 +285,29 @@ fn failure_if(failed: bool) -> ExitCode {
         ExitCode::from(FOUND)
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The commands that do something and have no `--json`.
+    fn without_json(command: &clap::Command, words: &str, found: &mut Vec<String>) {
+        let mut below = command.get_subcommands().peekable();
+        let mut arguments = command.get_arguments();
+        if below.peek().is_none() && !arguments.any(|arg| arg.get_long() == Some("json")) {
+            found.push(words.to_owned());
+        }
+        for command in below {
+            without_json(command, &format!("{words} {}", command.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_result_can_be_had_as_json_but_what_is_for_a_shell_or_a_reader_of_manuals() {
+        let mut found = Vec::new();
+        without_json(&Args::command(), "checkoutctl", &mut found);
+        assert_eq!(found, ["checkoutctl completions", "checkoutctl man"]);
     }
 }

@@ -10,10 +10,14 @@ pub(crate) fn text(text: &str) {
     let _ = write!(anstream::stdout(), "{text}");
 }
 
+/// A line of text.
+pub(crate) fn line(line: &str) {
+    text(&format!("{line}\n"));
+}
+
 /// One JSON value on a line of its own.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let line = serde_json::to_string(value)?;
-    text(&format!("{line}\n"));
+    line(&serde_json::to_string(value)?);
     Ok(())
 }
 

@@ -8,11 +8,11 @@ use audit::Target;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, Error, FromArgMatches, error::ErrorKind};
 use contracts::TopicNames;
-use serde_json::json;
 
 use crate::print;
-use crate::telling::Telling;
+use crate::telling::Steps;
 use operations::args::{KafkaArgs, RegistryArgs};
+use operations::retained::Retained;
 
 /// `--retained`, and the flags that only it has a use for.
 #[derive(Debug)]
@@ -20,8 +20,10 @@ pub(crate) struct RetainedArgs(Flags);
 
 #[derive(clap::Args, Debug)]
 struct Flags {
-    /// Instead: read every record that is still on the topics, and tell which ones
-    /// this version's schemas do not understand. Exit status 1 if there is one.
+    /// Instead: read every record that is still on the topics, dead letters among them,
+    /// and tell which ones this version's schemas do not understand, and which ones are
+    /// of a schema that the registry does not have. Exit status 1 if there is one. Dead
+    /// letters that were put aside because they do not decode are none.
     #[arg(long)]
     retained: bool,
 
@@ -106,26 +108,37 @@ impl RetainedArgs {
             order: None,
             others: Default::default(),
         };
-        let telling = Arc::new(Telling::new());
-        let told = Arc::clone(&telling);
-        let read = operations::retained::check(&target, move |text| told.tell(text)).await;
-        telling.clear();
-        let topics = read?;
-        let not_understood: u64 = topics.iter().map(|topic| topic.not_understood).sum();
-        if json {
-            print::json(&json!({ "topics": topics, "notUnderstood": not_understood }))?;
-            return Ok(crate::failure_if(not_understood > 0));
-        }
-        for topic in &topics {
-            let poison: u64 = topic.poison.values().sum();
-            print::text(&format!(
-                "{}: {} records, {} not understood, {poison} poison with any version\n",
-                topic.topic, topic.records, topic.not_understood
-            ));
-            for example in &topic.examples {
-                print::text(&format!("  {example}\n"));
+        let steps = Arc::new(Steps::new("asking Kafka"));
+        let told = Arc::clone(&steps);
+        let reading = operations::retained::check(&target, move |step| told.tell(step));
+        let found = steps.during(reading).await?;
+        match json {
+            true => print::json(&found)?,
+            false => {
+                for topic in &found.topics {
+                    print::text(&lines(topic, "poison with any version"));
+                }
+                for letters in &found.dead_letters {
+                    print::text(&lines(letters, "put aside as poison"));
+                }
             }
         }
-        Ok(crate::failure_if(not_understood > 0))
+        Ok(crate::failure_if(
+            found.not_understood + found.unknown_schema > 0,
+        ))
     }
+}
+
+/// A topic for people: how many of what, and examples.
+fn lines(topic: &Retained, poison: &str) -> String {
+    let number: u64 = topic.poison.values().sum();
+    let mut text = format!(
+        "{}: {} records, {} not understood, {} of a schema that the registry does not have, \
+         {number} {poison}\n",
+        topic.topic, topic.records, topic.not_understood, topic.unknown_schema
+    );
+    for example in &topic.examples {
+        text.push_str(&format!("  {example}\n"));
+    }
+    text
 }

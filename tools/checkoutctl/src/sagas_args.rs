@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use audit::Target;
 use contracts::TopicNames;
 use contracts::ids::CartId;
@@ -13,10 +13,14 @@ use operations::args::TargetArgs;
 use operations::operate::{self, Operated, Wish};
 use operations::parse;
 use operations::sagas::{self, Filter, Listed};
-use tokio::time::{Instant, sleep};
+use serde::Serialize;
 
 use crate::print;
-use crate::telling::{Telling, during};
+use crate::sagas_watch::{WatchArgs, watch};
+use crate::telling::{Steps, during};
+
+/// What a person reads while the database is asked.
+const READING: &str = "reading sagas";
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum SagasCommand {
@@ -27,6 +31,9 @@ pub(crate) enum SagasCommand {
   checkoutctl sagas list --failure OUT_OF_STOCK --ended --limit 20")]
     List(Box<ListArgs>),
     /// The same again and again, until interrupted.
+    ///
+    /// A look that fails is told, and the next one comes later. Exit status 1: a look
+    /// failed; 2: the first look failed because of what was given.
     #[command(after_help = "Example:
   checkoutctl sagas watch --state stuck --state in_doubt --every-seconds 5")]
     Watch(Box<WatchArgs>),
@@ -83,7 +90,7 @@ impl FilterArgs {
 }
 
 #[derive(clap::Args, Debug)]
-struct Common {
+pub(crate) struct Common {
     #[command(flatten)]
     target: TargetArgs,
 
@@ -99,7 +106,7 @@ struct Common {
 
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl Common {
@@ -107,7 +114,7 @@ impl Common {
         Duration::from_secs(self.timeout_seconds)
     }
 
-    fn target(&self, names: TopicNames) -> Target {
+    pub(crate) fn target(&self, names: TopicNames) -> Target {
         self.target.target(names, self.timeout_seconds)
     }
 }
@@ -135,31 +142,13 @@ pub(crate) struct ListArgs {
     limit: u32,
 
     #[command(flatten)]
-    common: Common,
-}
-
-#[derive(clap::Args, Debug)]
-pub(crate) struct WatchArgs {
-    #[command(flatten)]
-    list: ListArgs,
-
-    /// Pause between two looks, in seconds.
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 2,
-        value_parser = clap::value_parser!(u64).range(1..=3_600)
-    )]
-    every_seconds: u64,
-
-    /// End after so many looks. Default: never.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    looks: Option<u64>,
+    pub(crate) common: Common,
 }
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct OperateArgs {
-    /// The carts. Without any, all that the filters name.
+    /// The carts; with filters, those of them that are like that. Without any, all that
+    /// the filters name.
     #[arg(value_name = "CART")]
     carts: Vec<CartId>,
 
@@ -226,33 +215,15 @@ async fn list(args: &ListArgs, names: TopicNames) -> anyhow::Result<ExitCode> {
 }
 
 impl ListArgs {
-    async fn page(&self, target: &Target) -> anyhow::Result<sagas::Page> {
+    /// One look.
+    pub(crate) async fn page(&self, target: &Target) -> operations::Result<sagas::Page> {
         let filter = Filter {
             ended: self.ended,
             ..self.filter.filter()
         };
         let timeout = self.common.timeout();
         let page = sagas::list(target, &filter, self.after, self.limit, timeout);
-        Ok(during("reading sagas", page).await?)
-    }
-}
-
-async fn watch(args: &WatchArgs, names: TopicNames) -> anyhow::Result<ExitCode> {
-    let target = args.list.common.target(names);
-    let mut looks = 0;
-    loop {
-        let begin = Instant::now();
-        let page = args.list.page(&target).await?;
-        match args.list.common.json {
-            true => print::json(&page)?,
-            false => print::page(&format!("{}\n{}", jiff::Timestamp::now(), page.text())),
-        }
-        looks += 1;
-        if args.looks.is_some_and(|most| looks >= most) {
-            return Ok(ExitCode::SUCCESS);
-        }
-        let every = Duration::from_secs(args.every_seconds);
-        sleep(every.saturating_sub(begin.elapsed())).await;
+        during(READING, page).await
     }
 }
 
@@ -269,9 +240,12 @@ async fn act(
         );
     }
     let target = args.common.target(names);
-    let (sagas, missing) = args.chosen(&target).await?;
-    for cart in &missing {
+    let chosen = args.chosen(&target).await?;
+    for cart in &chosen.missing {
         eprintln!("no checkout of cart {cart} is known; `checkoutctl explain {cart}` tells more");
+    }
+    for LeftOut { cart_id, why } in &chosen.left_out {
+        eprintln!("cart {cart_id} is not like the filters, and is left out: {why}");
     }
     let wish = Wish {
         action,
@@ -281,29 +255,48 @@ async fn act(
         evidence: args.evidence.clone(),
     };
     let operated = match args.dry_run {
-        true => wish.rehearse(&sagas),
+        true => wish.rehearse(&chosen.sagas),
         false => {
-            let telling = Telling::new();
+            let steps = Steps::new("connecting");
+            let tell = |step: &str| steps.tell(step);
             let wait = Duration::from_secs(args.wait_seconds);
-            let done = wish
-                .carry_out(&target, &sagas, wait, &|text| telling.tell(text))
-                .await;
-            telling.clear();
-            done.context("not all was done; `checkoutctl sagas list` shows how far")?
+            let acting = wish.carry_out(&target, &chosen.sagas, wait, &tell);
+            steps.during(acting).await?
         }
     };
     match args.common.json {
-        true => print::json(&serde_json::json!({ "sagas": operated, "unknown": missing }))?,
+        true => print::json(&serde_json::json!({
+            "sagas": operated,
+            "unknown": chosen.missing,
+            "leftOut": chosen.left_out,
+        }))?,
         false => print::text(&operate::text(&operated)),
     }
-    let all_done = missing.is_empty() && operated.iter().all(Operated::is_done);
+    let all_meant = chosen.missing.is_empty() && chosen.left_out.is_empty();
+    let all_done = all_meant && operated.iter().all(Operated::is_done);
     Ok(crate::failure_if(!all_done))
 }
 
+/// What is acted on, and what is not of that which was named.
+struct Chosen {
+    sagas: Vec<Listed>,
+    /// Carts that have no saga.
+    missing: Vec<CartId>,
+    left_out: Vec<LeftOut>,
+}
+
+/// A cart that was named and is not like the filters.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeftOut {
+    cart_id: CartId,
+    why: String,
+}
+
 impl OperateArgs {
-    /// The sagas that are meant, and the carts that have none.
-    async fn chosen(&self, target: &Target) -> anyhow::Result<(Vec<Listed>, Vec<CartId>)> {
+    async fn chosen(&self, target: &Target) -> anyhow::Result<Chosen> {
         let timeout = self.common.timeout();
+        let filter = self.filter.filter();
         if !self.carts.is_empty() {
             ensure!(
                 self.carts.len() <= self.at_most as usize,
@@ -311,20 +304,38 @@ impl OperateArgs {
                 self.carts.len(),
                 self.at_most
             );
-            let sagas = operate::of_carts(target, &self.carts, timeout);
-            return Ok(during("reading sagas", sagas).await?);
+            let found = operate::of_carts(target, &self.carts, timeout);
+            let (found, missing) = during(READING, found).await?;
+            let (mut sagas, mut left_out) = (Vec::new(), Vec::new());
+            for saga in found {
+                match filter.leaves_out(&saga) {
+                    None => sagas.push(saga),
+                    Some(why) => left_out.push(LeftOut {
+                        cart_id: saga.cart_id,
+                        why,
+                    }),
+                }
+            }
+            return Ok(Chosen {
+                sagas,
+                missing,
+                left_out,
+            });
         }
-        let filter = self.filter.filter();
         if filter.is_empty() {
             bail!("name carts, or give a filter such as --state stuck");
         }
         let page = sagas::list(target, &filter, None, self.at_most, timeout);
-        let page = during("reading sagas", page).await?;
+        let page = during(READING, page).await?;
         ensure!(
             page.after.is_none(),
             "more than {} sagas are like that: give a narrower filter, or raise --at-most",
             self.at_most
         );
-        Ok((page.sagas, Vec::new()))
+        Ok(Chosen {
+            sagas: page.sagas,
+            missing: Vec::new(),
+            left_out: Vec::new(),
+        })
     }
 }

@@ -66,8 +66,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Registers the schema of every record under its subject and sets the
-/// subject's compatibility rule. What is there already is left alone.
+/// Sets the compatibility rule of every subject and registers the schema of its record.
+/// The rule comes first, so that it judges the schema; only a subject that does not
+/// exist gets its first schema before: registries know no rule of a subject that they
+/// do not know. What is there already is left alone.
 ///
 /// # Errors
 /// When the registry does not answer, or refuses a schema because it is not
@@ -79,7 +81,12 @@ pub async fn apply(config: &RegistryConfig, names: &TopicNames) -> anyhow::Resul
     for record in RecordType::ALL.iter().copied() {
         let subject = names.subject(record);
         let schema = record.schema_json();
-        match registry.find(&subject, schema).await? {
+        let found = registry.find(&subject, schema).await?;
+        let is_new = found.is_none() && registry.latest(&subject).await?.is_none();
+        if !is_new {
+            rule(&registry, &subject, &mut report).await?;
+        }
+        match found {
             Some(id) => report.existing.push((subject.clone(), id)),
             None => {
                 let id = registry
@@ -89,15 +96,23 @@ pub async fn apply(config: &RegistryConfig, names: &TopicNames) -> anyhow::Resul
                 report.registered.push((subject.clone(), id));
             }
         }
-        if registry.compatibility(&subject).await?.as_deref() != Some(COMPATIBILITY) {
-            registry
-                .set_compatibility(&subject, COMPATIBILITY)
-                .await
-                .with_context(|| format!("compatibility of subject {subject}"))?;
-            report.compatibility_set.push(subject);
+        if is_new {
+            rule(&registry, &subject, &mut report).await?;
         }
     }
     Ok(report)
+}
+
+/// Sets the compatibility rule of a subject, where it is another one.
+async fn rule(registry: &Registry, subject: &str, report: &mut Report) -> anyhow::Result<()> {
+    if registry.compatibility(subject).await?.as_deref() != Some(COMPATIBILITY) {
+        registry
+            .set_compatibility(subject, COMPATIBILITY)
+            .await
+            .with_context(|| format!("compatibility of subject {subject}"))?;
+        report.compatibility_set.push(subject.to_owned());
+    }
+    Ok(())
 }
 
 /// What [`apply`] would do to a subject.
@@ -119,10 +134,36 @@ pub struct Change {
 pub enum Version {
     /// The subject does not exist yet.
     First,
-    /// The registry finds it compatible with those that are there.
+    /// The registry finds it compatible with those that are there, by the rule that
+    /// holds then.
     Compatible,
+    /// The registry finds it compatible by the rule that the subject has now, which
+    /// forbids less than the one that [`apply`] sets first. By that one the registry
+    /// judges only once it is set, and may refuse it.
+    Unjudged,
     /// The registry would refuse it.
     Refused,
+}
+
+impl Version {
+    /// A version that is not there, as the registry judges it by the rule of its subject:
+    /// none where there is no subject. `is_ours`: that rule is the one that will hold.
+    fn judged(is_compatible: Option<bool>, is_ours: bool) -> Self {
+        match is_compatible {
+            None => Self::First,
+            // No rule forbids more than ours.
+            Some(false) => Self::Refused,
+            Some(true) if is_ours => Self::Compatible,
+            Some(true) => Self::Unjudged,
+        }
+    }
+}
+
+impl Change {
+    /// Whether the registry would refuse it.
+    pub fn is_refused(&self) -> bool {
+        self.register == Some(Version::Refused)
+    }
 }
 
 impl fmt::Display for Change {
@@ -132,6 +173,9 @@ impl fmt::Display for Change {
             None => "its schema is there",
             Some(Version::First) => "would be registered, the first of its subject",
             Some(Version::Compatible) => "would be registered, compatible with those there",
+            Some(Version::Unjudged) => {
+                "would be registered, unless the rule that is set first forbids it"
+            }
             Some(Version::Refused) => "would be refused: not compatible with those there",
         };
         write!(f, "{subject}: {register}")?;
@@ -155,19 +199,19 @@ pub async fn plan(
     for record in RecordType::ALL.iter().copied() {
         let subject = names.subject(record);
         let schema = record.schema_json();
+        let level = registry.compatibility(&subject).await?;
+        let is_ours = level.as_deref() == Some(COMPATIBILITY);
         let register = match registry.find(&subject, schema).await? {
             Some(_) => None,
-            None => match registry.latest(&subject).await? {
-                None => Some(Version::First),
-                Some(_) => match registry.is_compatible(&subject, schema).await? {
-                    Some(false) => Some(Version::Refused),
-                    Some(true) | None => Some(Version::Compatible),
-                },
-            },
+            None => {
+                let is_compatible = match registry.latest(&subject).await? {
+                    None => None,
+                    Some(_) => registry.is_compatible(&subject, schema).await?,
+                };
+                Some(Version::judged(is_compatible, is_ours))
+            }
         };
-        let level = registry.compatibility(&subject).await?;
-        let compatibility_was = (level.as_deref() != Some(COMPATIBILITY))
-            .then(|| level.unwrap_or_else(|| "not set".to_owned()));
+        let compatibility_was = (!is_ours).then(|| level.unwrap_or_else(|| "not set".to_owned()));
         if register.is_some() || compatibility_was.is_some() {
             changes.push(Change {
                 subject,
@@ -208,4 +252,34 @@ pub async fn check(
         problems.extend(kind.map(|kind| Problem { subject, kind }));
     }
     Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_is_judged_by_the_rule_that_will_hold() {
+        for (is_compatible, is_ours, expected) in [
+            (None, false, Version::First),
+            (None, true, Version::First),
+            (Some(true), true, Version::Compatible),
+            (Some(true), false, Version::Unjudged),
+            (Some(false), true, Version::Refused),
+            (Some(false), false, Version::Refused),
+        ] {
+            let version = Version::judged(is_compatible, is_ours);
+            assert_eq!(version, expected, "{is_compatible:?} {is_ours}");
+            let change = Change {
+                subject: "a-b.C".to_owned(),
+                register: Some(version),
+                compatibility_was: (!is_ours).then(|| "NONE".to_owned()),
+            };
+            assert_eq!(change.is_refused(), expected == Version::Refused);
+            let text = change.to_string();
+            let rule = "compatibility NONE would become FULL_TRANSITIVE";
+            assert_eq!(text.contains(rule), !is_ours, "{text}");
+            assert_eq!(text.contains("refused"), change.is_refused(), "{text}");
+        }
+    }
 }

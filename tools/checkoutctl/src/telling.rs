@@ -48,20 +48,63 @@ impl Telling {
     }
 }
 
+/// What long work is at. The last step is told again and again, and for how long all of
+/// it has taken: so a step that hangs is seen as well.
+pub(crate) struct Steps(Mutex<String>);
+
+impl Steps {
+    pub(crate) fn new(first: &str) -> Self {
+        Self(Mutex::new(first.to_owned()))
+    }
+
+    /// The next step begins.
+    pub(crate) fn tell(&self, step: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = step.to_owned();
+    }
+
+    /// Waits for the work and tells of its steps.
+    pub(crate) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let telling = Telling::new();
+        let begin = Instant::now();
+        let mut work = pin!(work);
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    telling.clear();
+                    return done;
+                }
+                _ = ticks.tick() => telling.tell(&self.line(begin.elapsed())),
+            }
+        }
+    }
+
+    fn line(&self, taken: Duration) -> String {
+        let step = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{step}: {} s", taken.as_secs())
+    }
+}
+
 /// Waits for what has no steps to count, and says for how long it has.
 pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let telling = Telling::new();
-    let begin = Instant::now();
-    let mut work = pin!(work);
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            done = &mut work => {
-                telling.clear();
-                return done;
-            }
-            _ = ticks.tick() => telling.tell(&format!("{what}: {} s", begin.elapsed().as_secs())),
-        }
+    Steps::new(what).during(work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_step_is_told_with_the_time_that_all_has_taken() {
+        let steps = Steps::new("reading");
+        assert_eq!(steps.line(Duration::from_millis(1_900)), "reading: 1 s");
+        let done = steps.during(async {
+            steps.tell("5 of 7 redriven");
+            7
+        });
+        assert_eq!(done.await, 7);
+        let line = steps.line(Duration::from_secs(63));
+        assert_eq!(line, "5 of 7 redriven: 63 s");
     }
 }

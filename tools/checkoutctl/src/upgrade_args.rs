@@ -8,13 +8,15 @@ use operations::args::TargetArgs;
 use operations::preflight;
 
 use crate::print;
-use crate::telling::Telling;
+use crate::telling::Steps;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum UpgradeCommand {
     /// Try this version on every saga in flight, in memory, before it is deployed.
     ///
-    /// To be run with the checkoutctl of the new version. Exit status 1: there are
+    /// Its timer, each answer that it waits for, the end of its reservation, another
+    /// request for its cart and each input of an operator are tried on each of them. To be
+    /// run with the checkoutctl of the new version. Exit status 1: there are
     /// sagas that it would not understand, and they are named.
     #[command(after_help = "Example:
   checkoutctl upgrade preflight && deploy")]
@@ -45,11 +47,11 @@ pub(crate) struct PreflightArgs {
 pub(crate) async fn run(command: &UpgradeCommand, names: TopicNames) -> anyhow::Result<ExitCode> {
     let UpgradeCommand::Preflight(args) = command;
     let target = args.target.target(names, args.timeout_seconds.min(60));
-    let telling = Telling::new();
+    let steps = Steps::new("connecting");
+    let tell = |step: &str| steps.tell(step);
     let timeout = Duration::from_secs(args.timeout_seconds);
-    let found = preflight::run(&target, timeout, &|text| telling.tell(text)).await;
-    telling.clear();
-    let found = found?;
+    let trying = preflight::run(&target, timeout, &tell);
+    let found = steps.during(trying).await?;
     match args.json {
         true => print::json(&found)?,
         false => {

@@ -197,8 +197,15 @@ pub struct DatabasesArgs {
 }
 
 impl TargetArgs {
-    /// Where to look; Kafka is given up after so many seconds without an answer.
+    /// Where to look; Kafka and the registry are given up after so many seconds without
+    /// an answer.
     pub fn target(&self, names: TopicNames, timeout_seconds: u64) -> Target {
+        self.target_within(names, Duration::from_secs(timeout_seconds))
+    }
+
+    /// Where to look; Kafka and the registry are given up after so long without an
+    /// answer.
+    pub fn target_within(&self, names: TopicNames, timeout: Duration) -> Target {
         let databases = &self.databases;
         let database = |url: &Option<String>| {
             let url = url.clone().filter(|url| !url.is_empty())?;
@@ -206,8 +213,8 @@ impl TargetArgs {
             Some(Database { url, tls_ca_file })
         };
         Target {
-            kafka: self.kafka.kafka(Duration::from_secs(timeout_seconds)),
-            registry: self.registry.config(),
+            kafka: self.kafka.kafka(timeout),
+            registry: self.registry.config().within(timeout),
             topics: names,
             orchestrator: database(&databases.orchestrator_database_url),
             inventory: database(&databases.inventory_database_url),
@@ -221,5 +228,31 @@ impl TargetArgs {
                 })
                 .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Tool {
+        #[command(flatten)]
+        target: TargetArgs,
+    }
+
+    #[test]
+    fn a_tool_asks_the_registry_once_and_within_its_own_time_out() {
+        let tool = Tool::parse_from([
+            "tool",
+            "--schema-registry-url=http://a,http://b",
+            "--schema-registry-timeout-ms=5000",
+        ]);
+        let registry = tool.target.target(TopicNames::default(), 2).registry;
+        assert_eq!(registry.timeout * 2, Duration::from_secs(2), "both nodes");
+        assert_eq!(registry.attempts, 1);
+        assert!(registry.gives_up);
     }
 }

@@ -23,7 +23,7 @@ impl Db {
         let Some(database) = database(target, service) else {
             return Ok(None);
         };
-        let connecting = database.connect(service, limit);
+        let connecting = Box::pin(database.connect(service, limit));
         let client = tokio::time::timeout(limit, connecting)
             .await
             .map_err(|_| {

@@ -8,7 +8,7 @@ use audit::{Error, Result, Target};
 use contracts::ids::{CartId, CheckoutId, GenericUuid, OperationId};
 use contracts::messages::{OperationAction, SagaOperation};
 use contracts::{Codec, RecordType, Topic};
-use flow::{Brakes, Input, Outcome, Rules, Step};
+use flow::{Brakes, Input, Outcome, Rules, Saga, Step};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::databases::Db;
 use crate::publish::{Place, Publisher};
 use crate::row::column;
 use crate::sagas::Listed;
-use crate::show::{BAD, GOOD, WARN, paint, table};
+use crate::show::{BAD, GOOD, WARN, clean, paint, table};
 
 /// The records that operators cause, for [`Codec::connect`].
 const WRITES: &[RecordType] = &[RecordType::SagaOperation];
@@ -106,51 +106,50 @@ impl Wish {
     }
 
     /// What would come of it now: the orchestrator's own function is asked, and
-    /// nothing is published.
+    /// nothing is published. A saga that this version does not understand is refused.
     pub fn rehearse(&self, sagas: &[Listed]) -> Vec<Operated> {
-        let rehearsed = sagas.iter().map(|listed| {
-            let operation = self.operation(listed);
-            let transition = flow::next(
-                Some(listed.saga.clone()),
-                &Input::Operator(&operation),
-                Timestamp::now(),
-                &Rules::default(),
-                Brakes::OPEN,
-            );
-            let after = transition.saga.as_ref().unwrap_or(&listed.saga);
-            let state = after.progress.state;
-            let (result, detail) = match transition.outcome {
-                Outcome::OperatorRefused(refusal) => (Verdict::Refused, Some(refusal.to_string())),
-                _ => {
-                    let sends: Vec<_> = transition
-                        .messages
-                        .iter()
-                        .map(|message| message.record_type().name())
-                        .collect();
-                    (
-                        Verdict::WouldBeOperated,
-                        Some(format!("would publish {}", sends.join(", "))),
-                    )
-                }
-            };
-            Operated {
-                cart_id: listed.cart_id,
-                checkout_id: listed.checkout_id,
-                result,
-                detail,
-                state: state.kind().to_string(),
-                step: state.step().map(|step| step.to_string()),
-            }
+        let rehearsed = sagas.iter().map(|listed| match &listed.saga {
+            Some(saga) => self.rehearse_one(listed, saga),
+            None => not_understood(listed),
         });
         rehearsed.collect()
     }
 
+    fn rehearse_one(&self, listed: &Listed, saga: &Saga) -> Operated {
+        let operation = self.operation(listed);
+        let transition = flow::next(
+            Some(saga.clone()),
+            &Input::Operator(&operation),
+            Timestamp::now(),
+            &Rules::default(),
+            Brakes::OPEN,
+        );
+        let state = transition.saga.as_ref().unwrap_or(saga).progress.state;
+        let (result, detail) = match transition.outcome {
+            Outcome::OperatorRefused(refusal) => (Verdict::Refused, refusal.to_string()),
+            _ => {
+                let messages = transition.messages.iter();
+                let sends: Vec<_> = messages.map(|sent| sent.record_type().name()).collect();
+                let sends = format!("would publish {}", sends.join(", "));
+                (Verdict::WouldBeOperated, sends)
+            }
+        };
+        Operated {
+            result,
+            detail: Some(detail),
+            state: state.kind().to_string(),
+            step: state.step().map(|step| step.to_string()),
+            ..unanswered(listed)
+        }
+    }
+
     /// Publishes it for each of these sagas and waits until the history shows what
-    /// came of it, at most for `wait`. `tell` hears how many have answered.
+    /// came of it, at most for `wait`. `tell` hears how far it is. A saga that this
+    /// version does not understand is refused, and nothing is published for it.
     ///
     /// # Errors
-    /// When Kafka, the registry or the orchestrator's database cannot be reached at
-    /// all. What was published until then stands.
+    /// When Kafka, the registry or the orchestrator's database cannot be reached;
+    /// nothing was published then.
     pub async fn carry_out(
         &self,
         target: &Target,
@@ -158,7 +157,9 @@ impl Wish {
         wait: Duration,
         tell: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Vec<Operated>> {
+        tell("connecting to the orchestrator's database");
         let db = Db::orchestrator(target, target.kafka.timeout).await?;
+        tell("asking the schema registry");
         let codec = Codec::connect(&target.registry, target.topics.clone(), WRITES).await?;
         let publisher = Publisher::new(&target.kafka)?;
         // The history's times are the orchestrator's; its clock may be behind ours.
@@ -166,18 +167,28 @@ impl Wish {
         let since = begin
             .checked_sub(jiff::SignedDuration::from_hours(1))
             .unwrap_or(begin);
-        let published: Vec<(usize, Result<Place>)> = stream::iter(sagas.iter().enumerate())
+        let mut all: Vec<Operated> = sagas
+            .iter()
+            .map(|listed| match listed.saga {
+                Some(_) => unanswered(listed),
+                None => not_understood(listed),
+            })
+            .collect();
+        let understood = sagas.iter().enumerate();
+        let understood: Vec<_> = understood
+            .filter(|(_, listed)| listed.saga.is_some())
+            .collect();
+        let total = understood.len();
+        let mut open: BTreeMap<Place, usize> = BTreeMap::new();
+        let mut publishing = stream::iter(understood)
             .map(async |(index, listed)| {
                 let operation = self.operation(listed).into();
                 (index, publisher.message(&codec, &operation).await)
             })
-            .buffered(IN_FLIGHT)
-            .collect()
-            .await;
-
-        let mut all: Vec<Operated> = sagas.iter().map(unanswered).collect();
-        let mut open: BTreeMap<Place, usize> = BTreeMap::new();
-        for (index, place) in published {
+            .buffered(IN_FLIGHT);
+        let mut tried = 0;
+        tell(&format!("0 of {total} published"));
+        while let Some((index, place)) = publishing.next().await {
             match place {
                 Ok(place) => {
                     open.insert(place, index);
@@ -187,38 +198,70 @@ impl Wish {
                     all[index].detail = Some(error.to_string());
                 }
             }
+            tried += 1;
+            tell(&format!("{tried} of {total} published"));
         }
-        let deadline = Instant::now() + wait;
+
+        let (published, deadline) = (open.len(), Instant::now() + wait);
         while !open.is_empty() && Instant::now() < deadline {
-            let carts: Vec<Uuid> = open
-                .values()
-                .map(|index| all[*index].cart_id.into_untyped_uuid())
-                .collect();
-            for row in db.query(ANSWERS, &[&carts, &since]).await? {
-                let place = (column(&row, "partition")?, column(&row, "record_offset")?);
-                let Some(index) = open.remove(&place) else {
-                    continue;
-                };
-                let (outcome, reason): (String, String) =
-                    (column(&row, "outcome")?, column(&row, "reason")?);
-                let one = &mut all[index];
-                one.state = column(&row, "state")?;
-                one.step = column(&row, "step")?;
-                (one.result, one.detail) = match outcome.as_str() {
-                    "operated" => (Verdict::Operated, None),
-                    _ => (Verdict::Refused, Some(reason)),
-                };
+            if let Err(error) = take_answers(&db, since, &mut open, &mut all).await {
+                for index in open.values() {
+                    let one = &mut all[*index];
+                    one.detail = Some(format!(
+                        "published, but it cannot be read what came of it: {error}; ask later: \
+                         checkoutctl explain {}",
+                        one.cart_id
+                    ));
+                }
+                break;
             }
             tell(&format!(
-                "{} of {} have answered",
-                sagas.len() - open.len(),
-                sagas.len()
+                "{} of {published} have answered",
+                published - open.len()
             ));
             if !open.is_empty() {
                 sleep(LOOK_AGAIN).await;
             }
         }
         Ok(all)
+    }
+}
+
+/// Looks into the history for what came of those that are open.
+async fn take_answers(
+    db: &Db,
+    since: Timestamp,
+    open: &mut BTreeMap<Place, usize>,
+    all: &mut [Operated],
+) -> Result<()> {
+    let carts: Vec<Uuid> = open
+        .values()
+        .map(|index| all[*index].cart_id.into_untyped_uuid())
+        .collect();
+    for row in db.query(ANSWERS, &[&carts, &since]).await? {
+        let place = (column(&row, "partition")?, column(&row, "record_offset")?);
+        let (outcome, reason): (String, String) =
+            (column(&row, "outcome")?, column(&row, "reason")?);
+        let (state, step) = (column(&row, "state")?, column(&row, "step")?);
+        let Some(index) = open.remove(&place) else {
+            continue;
+        };
+        let one = &mut all[index];
+        (one.state, one.step) = (state, step);
+        (one.result, one.detail) = match outcome.as_str() {
+            "operated" => (Verdict::Operated, None),
+            _ => (Verdict::Refused, Some(reason)),
+        };
+    }
+    Ok(())
+}
+
+/// Nothing is asked of a saga that nobody here can say the answer of.
+fn not_understood(listed: &Listed) -> Operated {
+    Operated {
+        result: Verdict::Refused,
+        detail: listed.note.clone(),
+        ..unanswered(listed)
     }
 }
 
@@ -273,10 +316,37 @@ pub fn text(all: &[Operated]) -> String {
         vec![
             one.cart_id.to_string(),
             paint(style, result),
-            one.state.clone(),
-            one.step.clone().unwrap_or_default(),
-            one.detail.clone().unwrap_or_default(),
+            clean(&one.state),
+            clean(one.step.as_deref().unwrap_or_default()),
+            clean(one.detail.as_deref().unwrap_or_default()),
         ]
     });
     table(&["CART", "RESULT", "STATE", "STEP", ""], rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sagas::example;
+
+    #[test]
+    fn only_the_saga_that_is_not_understood_is_refused() {
+        let wish = Wish {
+            action: OperationAction::Retry,
+            operator: "night shift".to_owned(),
+            reason: "a test".to_owned(),
+            step: None,
+            evidence: None,
+        };
+        let sagas = [
+            example("STUCK", Step::FIRST.name()),
+            example("STUCK", "SHIP_PARCEL"),
+        ];
+        let rehearsed = wish.rehearse(&sagas);
+        let results: Vec<_> = rehearsed.iter().map(|one| one.result).collect();
+        assert_eq!(results, [Verdict::WouldBeOperated, Verdict::Refused]);
+        let detail = rehearsed[1].detail.as_deref().unwrap_or_default();
+        assert!(detail.contains("SHIP_PARCEL"), "{detail}");
+        assert_eq!(rehearsed[1].step.as_deref(), Some("SHIP_PARCEL"));
+    }
 }

@@ -1,34 +1,35 @@
 //! Sagas by state, step, age and reason, in pages by cart.
 
-use std::collections::BTreeSet;
+mod filter;
+mod listed;
+
 use std::time::Duration;
 
 use audit::{Error, Result, Target};
-use contracts::ids::{CartId, CheckoutId, GenericUuid};
-use contracts::messages::{FailureReason, SagaState};
-use flow::saga::is_in_flight;
-use flow::{Cart, Progress, Saga, Step};
-use jiff::{SignedDuration, Timestamp};
+use contracts::ids::{CartId, GenericUuid};
+use contracts::messages::FailureReason;
+use flow::{Saga, Step};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
+pub use filter::Filter;
+pub use listed::Listed;
+#[cfg(test)]
+pub(crate) use listed::tests::example;
+pub(crate) use listed::understood;
+
 use crate::databases::Db;
 use crate::row::column;
-use crate::show::{STRONG, ago, clean, of_state, paint, table};
+use crate::show::{BAD, STRONG, ago, clean, of_state, paint, table};
 
-/// Those that have not ended are found by the index of timers, whatever the
-/// number of those that have.
-const IN_FLIGHT: &str = "s.wake_at IS NOT NULL";
-/// Those that an operator gave up have an index of their own, for they are few.
-const ABANDONED: &str = "s.state = 'ABANDONED'";
-const NAMED: &str = "s.cart_id = ANY($7::uuid[])";
 const WINDOW: &str = "s.cart_id <= $7::uuid";
 
 const LIST: &str = "
-SELECT s.cart_id, s.cart, s.progress, s.wake_at
+SELECT s.cart_id, s.checkout_id, s.state, s.step, s.cart, s.progress, s.wake_at
 FROM sagas s
 WHERE {scope}
   AND s.cart_id > $1
@@ -49,12 +50,12 @@ const LOOKS: usize = 10;
 
 /// By the index of ends.
 const ENDED_LAST: &str = "
-SELECT s.cart_id, s.cart, s.progress, s.wake_at, s.home_partition
+SELECT s.cart_id, s.checkout_id, s.state, s.step, s.cart, s.progress, s.wake_at
 FROM sagas s
 WHERE s.ended_at IS NOT NULL
 ORDER BY s.ended_at DESC LIMIT $1";
 
-/// By the index of timers, as [`IN_FLIGHT`].
+/// By the index of timers.
 const STANDING: &str = "
 SELECT s.state, s.step, count(*) AS sagas,
     count(*) FILTER (WHERE s.wake_at < now() - interval '10 seconds') AS late
@@ -62,81 +63,6 @@ FROM sagas s
 WHERE s.wake_at IS NOT NULL
 GROUP BY s.state, s.step
 ORDER BY s.state, s.step";
-
-/// Which sagas.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// In one of these states; none: in any.
-    pub states: Vec<SagaState>,
-    /// At this step.
-    pub step: Option<Step>,
-    /// Begun longer ago than this.
-    pub older_than: Option<Duration>,
-    /// Failing, or failed, for this reason.
-    pub failure: Option<FailureReason>,
-    /// Of these carts; none: of any.
-    pub carts: Vec<CartId>,
-    /// Those that have ended too. They are shown anyway where states or carts
-    /// are given.
-    pub ended: bool,
-}
-
-impl Filter {
-    /// Whether it lets everything through.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Which rows have to be looked at, where they are few and have an index; none where
-    /// any may be like this.
-    fn few(&self) -> Option<String> {
-        if !self.carts.is_empty() {
-            return Some(NAMED.to_owned());
-        }
-        if self.states.is_empty() {
-            return (!self.ended).then(|| IN_FLIGHT.to_owned());
-        }
-        let mut indexes = BTreeSet::new();
-        for state in &self.states {
-            indexes.insert(match state {
-                SagaState::Abandoned => ABANDONED,
-                state if is_in_flight(*state) => IN_FLIGHT,
-                _ => return None,
-            });
-        }
-        let indexes: Vec<_> = indexes.into_iter().collect();
-        Some(format!("({})", indexes.join(" OR ")))
-    }
-}
-
-/// One saga of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Listed {
-    /// The cart.
-    pub cart_id: CartId,
-    /// Its current checkout.
-    pub checkout_id: CheckoutId,
-    /// Where it stands, such as `STUCK`.
-    pub state: String,
-    /// The step it is at.
-    pub step: Option<String>,
-    /// How often that step's command was sent.
-    pub tries: Option<u32>,
-    /// When the checkout began.
-    pub started_at: Timestamp,
-    /// When the state last changed.
-    pub updated_at: Timestamp,
-    /// When it is woken next; absent where it has ended.
-    pub wake_at: Option<Timestamp>,
-    /// Why it fails or failed.
-    pub failure: Option<String>,
-    /// The last thing that an operator did to it.
-    pub operator_note: Option<String>,
-    /// All of it.
-    #[serde(skip)]
-    pub saga: Saga,
-}
 
 /// A page of a list. It may be short, or empty, and not the last: where any saga may be
 /// like the filter, no more than some thousands are looked at for one page.
@@ -152,8 +78,8 @@ pub struct Page {
 /// A page of at most `limit` sagas, those of carts that come after `after`.
 ///
 /// # Errors
-/// When the orchestrator's database cannot be asked within `timeout`, or has a saga
-/// that this version does not understand.
+/// When the orchestrator's database cannot be asked within `timeout`. A saga that this
+/// version does not understand is in the list, with a note.
 pub async fn list(
     target: &Target,
     filter: &Filter,
@@ -212,10 +138,7 @@ impl Question {
         Self {
             states: filter.states.iter().map(|state| state.as_str()).collect(),
             step: filter.step.map(Step::name),
-            begun_by: filter.older_than.and_then(|age| {
-                let age = SignedDuration::try_from(age).ok()?;
-                Timestamp::now().checked_sub(age).ok()
-            }),
+            begun_by: filter.begun_by(),
             failure: filter.failure.map(FailureReason::as_str),
         }
     }
@@ -237,7 +160,8 @@ impl Question {
             &most,
         ];
         params.extend(scope);
-        db.query(sql, &params).await?.iter().map(listed).collect()
+        let rows = db.query(sql, &params).await?;
+        rows.iter().map(Listed::of_row).collect()
     }
 }
 
@@ -253,32 +177,6 @@ fn page(mut sagas: Vec<Listed>, limit: usize, looked_at: Option<CartId>) -> Page
     }
 }
 
-fn listed(row: &Row) -> Result<Listed> {
-    Ok(Listed::new(saga(row)?, column(row, "wake_at")?))
-}
-
-impl Listed {
-    /// A saga, and when it is woken next.
-    pub fn new(saga: Saga, wake_at: Option<Timestamp>) -> Self {
-        let progress = &saga.progress;
-        let state = progress.state;
-        let failure = progress.failure.as_ref();
-        Self {
-            cart_id: saga.cart_id,
-            checkout_id: progress.checkout_id,
-            state: state.kind().to_string(),
-            step: state.step().map(|step| step.to_string()),
-            tries: state.waiting().map(|waiting| waiting.tries),
-            started_at: progress.started_at,
-            updated_at: progress.updated_at,
-            wake_at,
-            failure: failure.map(|failure| format!("{}: {}", failure.reason, failure.detail)),
-            operator_note: progress.operator_note.clone(),
-            saga,
-        }
-    }
-}
-
 /// The sagas that ended last, the newest first, by the index of ends.
 ///
 /// # Errors
@@ -286,7 +184,7 @@ impl Listed {
 pub async fn ended_last(target: &Target, limit: u32, timeout: Duration) -> Result<Vec<Listed>> {
     let db = Db::orchestrator(target, timeout).await?;
     let rows = db.query(ENDED_LAST, &[&i64::from(limit)]).await?;
-    rows.iter().map(listed).collect()
+    rows.iter().map(Listed::of_row).collect()
 }
 
 /// How many sagas that have not ended stand at a place.
@@ -327,23 +225,8 @@ pub(crate) fn saga(row: &Row) -> Result<Saga> {
     let Json(cart): Json<Value> = column(row, "cart")?;
     let Json(progress): Json<Value> = column(row, "progress")?;
     understood(cart_id, cart, progress).map_err(|error| {
-        Error::Invalid(format!(
-            "the saga of cart {cart_id} was written by a version that this one does not \
-             understand ({error}): use the checkoutctl of the orchestrator's version"
-        ))
-    })
-}
-
-/// The saga that these columns are for this version.
-pub(crate) fn understood(
-    cart_id: Uuid,
-    cart: Value,
-    progress: Value,
-) -> std::result::Result<Saga, serde_json::Error> {
-    Ok(Saga {
-        cart_id: CartId::from_untyped_uuid(cart_id),
-        cart: serde_json::from_value::<Cart>(cart)?,
-        progress: serde_json::from_value::<Progress>(progress)?,
+        let why = listed::not_understood(&error);
+        Error::Invalid(format!("the saga of cart {cart_id}: {why}"))
     })
 }
 
@@ -351,17 +234,21 @@ impl Page {
     /// A table for people, with colours.
     pub fn text(&self) -> String {
         let now = Timestamp::now();
+        let when = |at: Option<Timestamp>| at.map_or_else(String::new, |at| ago(at, now));
         let rows = self.sagas.iter().map(|saga| {
             let tries = saga.tries.map(|tries| tries.to_string());
             vec![
                 saga.cart_id.to_string(),
-                paint(of_state(&saga.state), &saga.state),
-                saga.step.clone().unwrap_or_default(),
+                paint(of_state(&saga.state), clean(&saga.state)),
+                clean(saga.step.as_deref().unwrap_or_default()),
                 tries.unwrap_or_default(),
-                ago(saga.started_at, now),
-                ago(saga.updated_at, now),
-                saga.wake_at.map_or_else(String::new, |wake| ago(wake, now)),
-                clean(saga.failure.as_deref().unwrap_or_default()),
+                when(saga.started_at),
+                when(saga.updated_at),
+                when(saga.wake_at),
+                match &saga.note {
+                    Some(note) => paint(BAD, clean(note)),
+                    None => clean(saga.failure.as_deref().unwrap_or_default()),
+                },
             ]
         });
         let mut text = table(
@@ -391,30 +278,21 @@ impl Page {
 mod tests {
     use super::*;
 
-    fn few(states: &[SagaState]) -> Option<String> {
-        let filter = Filter {
-            states: states.to_vec(),
-            ..Filter::default()
-        };
-        filter.few()
-    }
-
     #[test]
-    fn what_is_rare_is_found_by_its_index_and_the_rest_in_windows() {
-        assert_eq!(few(&[]).as_deref(), Some(IN_FLIGHT));
-        let stuck = few(&[SagaState::Stuck, SagaState::InDoubt]);
-        assert_eq!(stuck, Some(format!("({IN_FLIGHT})")));
-        let open = few(&[SagaState::Abandoned, SagaState::Stuck]).expect("few");
-        assert!(
-            open.contains(IN_FLIGHT) && open.contains(ABANDONED),
-            "{open}"
-        );
-        assert_eq!(few(&[SagaState::Failed]), None);
-        assert_eq!(few(&[SagaState::Stuck, SagaState::Completed]), None);
-        let ended = Filter {
-            ended: true,
-            ..Filter::default()
+    fn one_saga_that_is_not_understood_takes_none_of_the_others_away() {
+        let page = Page {
+            sagas: vec![
+                example("STUCK", Step::FIRST.name()),
+                example("STUCK", "SHIP_PARCEL"),
+            ],
+            after: None,
         };
-        assert_eq!(ended.few(), None);
+        let text = page.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].contains("TIMED_OUT: no answer"), "{text}");
+        for part in ["STUCK", "SHIP_PARCEL", "use programs of the orchestrator"] {
+            assert!(lines[2].contains(part), "{part}: {text}");
+        }
     }
 }

@@ -36,8 +36,9 @@ struct Inner {
     writers_max: usize,
     unknown: UnknownIds,
     registry: Option<Registry>,
-    /// Held while a schema is fetched, so that each is fetched once.
-    fetching: tokio::sync::Mutex<()>,
+    /// Held while a schema is fetched, so that each is fetched once. Where the codec
+    /// gives up, it has the error after which the registry is not asked any more.
+    fetching: tokio::sync::Mutex<Option<RegistryError>>,
 }
 
 impl Codec {
@@ -121,7 +122,7 @@ impl Codec {
             writers_max: limits.remembered_ids_max.max(ids.len()),
             unknown: UnknownIds::new(limits.unknown_id_memory, limits.remembered_ids_max),
             registry,
-            fetching: tokio::sync::Mutex::new(()),
+            fetching: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -166,7 +167,7 @@ impl Codec {
     /// # Errors
     /// [`DecodeError::Poison`] if the value can never be decoded, and
     /// [`DecodeError::Unavailable`] if the registry is needed and cannot be
-    /// reached: then try again later.
+    /// reached: then try again later, with another codec if this one gives up.
     pub async fn decode(
         &self,
         topic: Topic,
@@ -227,14 +228,22 @@ impl Codec {
         if id > framing::MAX_SCHEMA_ID {
             return Err(unknown().into());
         }
-        let _one_at_a_time = self.0.fetching.lock().await;
+        let mut given_up = self.0.fetching.lock().await;
         if let Some(writer) = self.known(id) {
             return Ok(writer);
         }
         if self.0.unknown.contains(id) {
             return Err(unknown().into());
         }
-        let Some(schema) = registry.schema(id).await? else {
+        if let Some(error) = &*given_up {
+            return Err(error.clone().into());
+        }
+        let schema = registry.schema(id).await.inspect_err(|error| {
+            if registry.config().gives_up {
+                *given_up = Some(error.clone());
+            }
+        })?;
+        let Some(schema) = schema else {
             self.0.unknown.insert(id);
             return Err(unknown().into());
         };
@@ -260,4 +269,47 @@ fn split(payload: Option<&[u8]>) -> Result<(u32, &[u8]), Poison> {
         );
         Poison::new(ErrorCode::NotFramed, detail)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, time::Duration};
+
+    use super::*;
+
+    /// How many connections a registry gets that never answers, when records of two
+    /// schemas that are not known are decoded, the first one twice.
+    async fn asked(gives_up: bool) -> usize {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let config = RegistryConfig {
+            timeout: Duration::from_millis(200),
+            attempts: 1,
+            gives_up,
+            ..RegistryConfig::at(&url)
+        };
+        let codec = Codec::connect(&config, TopicNames::default(), &[])
+            .await
+            .unwrap();
+        for id in [7, 8, 7] {
+            let mut value = Vec::new();
+            framing::begin(id, &mut value);
+            let decoded = codec.decode(Topic::ShoppingCheckouts, Some(&value)).await;
+            match decoded {
+                Err(DecodeError::Unavailable(error)) => {
+                    assert!(error.to_string().contains(&url), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // Those that it got wait to be let in.
+        silent.set_nonblocking(true).unwrap();
+        std::iter::from_fn(|| silent.accept().ok()).count()
+    }
+
+    #[tokio::test]
+    async fn a_command_asks_a_silent_registry_once_and_a_service_again_and_again() {
+        assert_eq!(asked(true).await, 1);
+        assert_eq!(asked(false).await, 3);
+    }
 }

@@ -31,6 +31,9 @@ pub struct RegistryConfig {
     pub unknown_id_memory: Duration,
     /// How many unknown ids, and how many writers' schemas, are remembered.
     pub remembered_ids_max: usize,
+    /// Whether a codec that got no answer once does not ask for a schema again: for a
+    /// command, which ends; not for a service, which waits.
+    pub gives_up: bool,
 }
 
 impl Default for RegistryConfig {
@@ -45,6 +48,7 @@ impl Default for RegistryConfig {
             backoff_max: Duration::from_secs(2),
             unknown_id_memory: Duration::from_secs(30),
             remembered_ids_max: 1_000,
+            gives_up: false,
         }
     }
 }
@@ -56,6 +60,17 @@ impl RegistryConfig {
             urls: vec![url.into()],
             ..Self::default()
         }
+    }
+
+    /// The same registry as a command asks it: a call is tried once and takes no longer
+    /// than `limit`, which the nodes share; a codec without an answer asks no more.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        let nodes = u32::try_from(self.urls.len()).unwrap_or(u32::MAX).max(1);
+        self.timeout = self.timeout.min(limit / nodes);
+        self.attempts = 1;
+        self.gives_up = true;
+        self
     }
 
     /// The same configuration with URLs that paths can be appended to.
@@ -96,6 +111,7 @@ impl fmt::Debug for RegistryConfig {
             .field("backoff_max", &self.backoff_max)
             .field("unknown_id_memory", &self.unknown_id_memory)
             .field("remembered_ids_max", &self.remembered_ids_max)
+            .field("gives_up", &self.gives_up)
             .finish()
     }
 }
@@ -113,6 +129,23 @@ mod tests {
             .checked()
             .unwrap();
         assert_eq!(config.urls, ["http://localhost:8081"]);
+    }
+
+    #[test]
+    fn a_command_waits_no_longer_than_its_limit_whatever_the_number_of_nodes() {
+        let config = RegistryConfig {
+            urls: vec!["http://a".to_owned(), "http://b".to_owned()],
+            ..RegistryConfig::default()
+        };
+        let command = config.clone().within(Duration::from_secs(4));
+        assert_eq!(command.timeout, Duration::from_secs(2));
+        assert_eq!((command.attempts, command.gives_up), (1, true));
+        let patient = config.clone().within(Duration::from_secs(600));
+        assert_eq!(
+            patient.timeout, config.timeout,
+            "what was asked for is kept"
+        );
+        assert!(!config.gives_up, "services do not give up");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use integration_tests::skipped;
 use serde_json::Value;
 
 use super::driver::Browser;
@@ -17,6 +18,9 @@ axe.run(document, { runOnly: tags, resultTypes: ['violations'] })
     + one.nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | '))))
   .catch((error) => done(['axe-core broke down: ' + error]));
 ";
+
+/// What is skipped where there is no judge.
+const JUDGED: &str = "the accessibility of the console's pages is not judged by axe-core";
 
 /// The judge.
 pub(super) struct Axe(String);
@@ -44,12 +48,13 @@ impl Axe {
                 Some(Self(std::fs::read_to_string(script).expect("the script")))
             }
             Ok(output) => {
-                let why = String::from_utf8_lossy(&output.stderr).into_owned();
-                eprintln!("not judged by axe-core, which npm did not get: {why}");
+                let why = String::from_utf8_lossy(&output.stderr);
+                let why = why.lines().next().unwrap_or_default();
+                skipped(&format!("{JUDGED}: npm did not get it: {why}"));
                 None
             }
             Err(error) => {
-                eprintln!("not judged by axe-core: npm cannot be run: {error}");
+                skipped(&format!("{JUDGED}: npm cannot be run: {error}"));
                 None
             }
         }

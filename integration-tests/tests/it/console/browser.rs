@@ -55,10 +55,10 @@ async fn the_console_works_in_a_browser() {
 
     let browser = driver.browser().await;
     browser.be(LOOKS[0]).await;
-    by_keyboard(&browser, &console).await;
+    by_keyboard(&browser, &console, axe.as_ref()).await;
     looks(&browser, &console, &scene, axe.as_ref()).await;
     by_itself(&browser, &system, &console, &scene).await;
-    by_clicking(&browser, &console, &scene).await;
+    by_clicking(&browser, &console, &scene, axe.as_ref()).await;
     without_scripts(&browser, &console, &scene).await;
     browser.quit().await;
 }
@@ -69,6 +69,8 @@ struct Scene {
     ordered: CartCheckedOut,
     failed: CartCheckedOut,
     stuck: CartCheckedOut,
+    /// Its request is a dead letter, so it has no saga.
+    dead: CartCheckedOut,
 }
 
 impl Scene {
@@ -83,6 +85,10 @@ impl Scene {
         for cart in orders.iter().chain([&failed]) {
             system.outcome(cart).await;
         }
+        let mut dead = cart(&sku, 1, 700);
+        dead.event_id = orders[0].event_id;
+        system.publish(&dead).await;
+        assert_eq!(system.refusal(&dead).await, "CONTRACT_VIOLATED");
         system.stop("payment").await;
         let stuck = cart(&sku, 2, 4_900);
         system.publish(&stuck).await;
@@ -100,15 +106,41 @@ impl Scene {
             sku,
             failed,
             stuck,
+            dead,
         }
     }
 }
 
+/// What is wrong with the page that is shown, in every look; a picture of each is left.
+async fn faults(browser: &Browser, name: &str, axe: Option<&Axe>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for look in LOOKS {
+        browser.be(*look).await;
+        let found = browser.script(STRUCTURE).await;
+        let mut found: Vec<String> = serde_json::from_value(found).expect("a list");
+        if let Some(axe) = axe.filter(|_| look.is_judged) {
+            found.extend(axe.faults(browser).await);
+        }
+        browser.picture(name, *look).await;
+        let told = found.into_iter();
+        faults.extend(told.map(|fault| format!("{name}, {}: {fault}", look.name)));
+    }
+    browser.be(LOOKS[0]).await;
+    faults
+}
+
+/// Nothing of the page that is shown sticks out, and nobody is shut out.
+async fn assert_sound(browser: &Browser, name: &str, axe: Option<&Axe>) {
+    let faults = faults(browser, name, axe).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
 /// Signs in without a mouse; the first stop is the link over the navigation.
-async fn by_keyboard(browser: &Browser, console: &Console) {
-    browser
-        .go(&format!("{}/sign-in?next=%2Fsagas", console.url))
-        .await;
+async fn by_keyboard(browser: &Browser, console: &Console, axe: Option<&Axe>) {
+    let sign_in = format!("{}/sign-in?next=%2Fsagas", console.url);
+    browser.go(&sign_in).await;
+    assert_sound(browser, "sign-in", axe).await;
+    browser.go(&sign_in).await;
     browser.press(Key::Tab).await;
     let first = "document.activeElement.classList.contains('skip')";
     browser.until("the skip link has the focus", first).await;
@@ -131,6 +163,7 @@ async fn by_keyboard(browser: &Browser, console: &Console) {
     browser.press(Key::Enter).await;
     let refused = "document.querySelector('[role=alert]')";
     browser.until("the wrong token is refused", refused).await;
+    assert_sound(browser, "sign-in-refused", axe).await;
     browser.type_into("#name", OPERATOR).await;
     browser.press(Key::Tab).await;
     browser.press(TOKEN).await;
@@ -139,20 +172,29 @@ async fn by_keyboard(browser: &Browser, console: &Console) {
     browser.until("the right one lets in", signed_in).await;
 }
 
-/// Every page in every look: nothing sticks out, and nobody is shut out.
+/// Every page in every look.
 async fn looks(browser: &Browser, console: &Console, scene: &Scene, axe: Option<&Axe>) {
+    browser.go(&format!("{}/letters", console.url)).await;
+    let letter = "return document.querySelector('input[name=letter]').value";
+    let letter = browser.script(letter).await;
+    let letter = letter.as_str().expect("a letter");
     let act = format!("/actions/sagas?action=RESOLVE&cart={}", scene.stuck.cart_id);
     let pages = [
         ("sagas", "/sagas?ended=1".to_owned()),
         ("cart-ordered", format!("/carts/{}", scene.ordered.cart_id)),
         ("cart-stuck", format!("/carts/{}", scene.stuck.cart_id)),
+        ("cart-dead-letter", format!("/carts/{}", scene.dead.cart_id)),
         ("letters", "/letters".to_owned()),
         ("confirm", act),
+        (
+            "letters-confirm",
+            format!("/actions/letters?action=redrive&letter={letter}"),
+        ),
         ("problem", "/carts/seven".to_owned()),
         // The last, since what it shows is looked at from time to time.
         ("overview", "/".to_owned()),
     ];
-    let mut faults = Vec::new();
+    let mut found = Vec::new();
     for (name, path) in &pages {
         browser.go(&format!("{}{path}", console.url)).await;
         match *name {
@@ -166,23 +208,9 @@ async fn looks(browser: &Browser, console: &Console, scene: &Scene, axe: Option<
             }
             _ => {}
         }
-        for look in LOOKS {
-            browser.be(*look).await;
-            let found = browser.script(STRUCTURE).await;
-            let mut found: Vec<String> = serde_json::from_value(found).expect("a list");
-            if let Some(axe) = axe.filter(|_| look.is_judged) {
-                found.extend(axe.faults(browser).await);
-            }
-            browser.picture(name, *look).await;
-            faults.extend(
-                found
-                    .into_iter()
-                    .map(|fault| format!("{name}, {}: {fault}", look.name)),
-            );
-        }
+        found.extend(faults(browser, name, axe).await);
     }
-    assert!(faults.is_empty(), "{faults:#?}");
-    browser.be(LOOKS[0]).await;
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 /// What changes is seen without loading the page again, and what somebody has done to the
@@ -227,7 +255,7 @@ async fn by_itself(browser: &Browser, system: &System, console: &Console, scene:
 }
 
 /// From the page of a cart to what came of it.
-async fn by_clicking(browser: &Browser, console: &Console, scene: &Scene) {
+async fn by_clicking(browser: &Browser, console: &Console, scene: &Scene, axe: Option<&Axe>) {
     let page = format!("{}/carts/{}", console.url, scene.stuck.cart_id);
     browser.go(&page).await;
     browser.click("a.button[href*='RETRY']").await;
@@ -251,11 +279,23 @@ async fn by_clicking(browser: &Browser, console: &Console, scene: &Scene) {
             "document.querySelector('h1').innerText === 'Retry: 1 of 1 done'",
         )
         .await;
-    browser.picture("result", LOOKS[0]).await;
+    assert_sound(browser, "result", axe).await;
     browser.go(&page).await;
     let noted =
         format!("document.body.innerText.includes('RETRY by {OPERATOR}: payment is looked after')");
     browser.until("the history has it", &noted).await;
+    // From a cart without a saga to what became of its letter.
+    let page = format!("{}/carts/{}", console.url, scene.dead.cart_id);
+    browser.go(&page).await;
+    browser.click("a.button[href*='action=discard']").await;
+    browser
+        .until("it is asked why", "document.getElementById('reason')")
+        .await;
+    browser.type_into("#reason", "the shop mends it").await;
+    browser.click("form.confirm button").await;
+    let discarded = "document.querySelector('h1').innerText === '1 of 1 letters discarded'";
+    browser.until("it was discarded", discarded).await;
+    assert_sound(browser, "letters-result", axe).await;
     // And out.
     browser.click(".who button").await;
     browser

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use integration_tests::{PATIENCE, System};
+use integration_tests::{PATIENCE, System, skipped};
 use serde_json::{Value, json};
 use stack::Process;
 use tempfile::TempDir;
@@ -64,9 +64,9 @@ impl Programs {
         match (browser, driver) {
             (Some(browser), Some(driver)) => Some(Self { browser, driver }),
             _ => {
-                eprintln!(
-                    "skipped: no chromium and chromedriver here; on Debian, `apt-get install \
-                     chromium chromium-driver`"
+                skipped(
+                    "the console is not looked at in a browser: no chromium and chromedriver \
+                     here; on Debian, `apt-get install chromium chromium-driver`",
                 );
                 None
             }

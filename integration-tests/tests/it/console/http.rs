@@ -1,15 +1,27 @@
 //! What the pages show and do, by plain HTTP, as without scripts.
 
-use contracts::Topic;
 use contracts::messages::{CartCheckedOut, SagaState};
 use integration_tests::carts::cart;
+use integration_tests::load::Load;
 use integration_tests::{IMPATIENT, Options, Outcome, System, product};
 use uuid::Uuid;
 
-use super::{Console, OPERATOR, SignedIn, TOKEN, values};
+use super::{Console, OPERATOR, SignedIn, TOKEN, letters, values};
 
 /// A product whose name tries to be markup.
 const HOSTILE: &str = "<script>alert('sku')</script>";
+/// Carts a second while payment does not answer, so that its brake closes.
+const RATE: f64 = 12.0;
+/// Brakes that close and open soon, and not because the machine is busy.
+const BRAKES: &[(&str, &str, &str)] = &[
+    ("orchestrator", "REPLY_WAIT_FIRST_MS", "1000"),
+    ("orchestrator", "REPLY_WAIT_MAX_MS", "2000"),
+    ("orchestrator", "REPLY_TRIES", "3"),
+    ("orchestrator", "BRAKE_POLL_MS", "250"),
+    ("orchestrator", "BRAKE_SILENCE_MS", "3500"),
+    ("orchestrator", "BRAKE_PROBES_PER_SECOND", "4"),
+    ("orchestrator", "BRAKE_HOLD_MAX_MS", "5000"),
+];
 
 async fn stuck(system: &System, sku: &str, number: usize) -> Vec<CartCheckedOut> {
     let carts: Vec<_> = (0..number).map(|_| cart(sku, 1, 700)).collect();
@@ -21,7 +33,7 @@ async fn stuck(system: &System, sku: &str, number: usize) -> Vec<CartCheckedOut>
 }
 
 /// Waits until a page of the console says all of this.
-async fn until_said(system: &System, console: &Console, path: &str, texts: &[&str]) {
+pub(super) async fn until_said(system: &System, console: &Console, path: &str, texts: &[&str]) {
     let mut page = String::new();
     let missing = |page: &str| texts.iter().find(|text| !page.contains(**text)).copied();
     system
@@ -57,6 +69,10 @@ async fn operators_see_how_checkouts_go_and_mend_them() {
     let open = Console::start(&system, &[]).await;
     let console = Console::start(&system, &[("CONSOLE_TOKEN", TOKEN)]).await;
 
+    // What is counted after its first look is a rise.
+    let looked = "id=\"rates\">Checkouts</h2><p><span class=\"as-of\">as of <time datetime=";
+    until_said(&system, &open, "/", &[looked]).await;
+
     // One that is ordered, one that fails, and some that payment leaves stuck.
     let ordered = cart(&sku, 1, 700);
     let failed = cart(HOSTILE, 2, 700);
@@ -66,6 +82,9 @@ async fn operators_see_how_checkouts_go_and_mend_them() {
         Outcome::Created(_)
     ));
     assert!(matches!(system.outcome(&failed).await, Outcome::Failed(_)));
+    let times = ["Half", "95 %", "99 %"].map(|part| format!("<dt>{part} within</dt><dd>"));
+    let times: Vec<&str> = times.iter().map(String::as_str).collect();
+    until_said(&system, &open, "/", &times).await;
     system.stop("payment").await;
     let carts = stuck(&system, &sku, 4).await;
 
@@ -75,7 +94,8 @@ async fn operators_see_how_checkouts_go_and_mend_them() {
     read_only(&open, &carts[0]).await;
     let operator = console.sign_in().await;
     actions(&system, &console, &operator, &carts).await;
-    dead_letters(&system, &console, &operator).await;
+    letters::by_reason(&system, &console, &operator).await;
+    letters::of_a_cart(&system, [&open, &console], &operator, &ordered).await;
     away(&system, &open, &carts[0]).await;
 }
 
@@ -93,7 +113,7 @@ async fn overview(system: &System, console: &Console, ordered: &CartCheckedOut) 
         .await;
     let address = format!("/carts/{}", ordered.cart_id);
     // Brakes are off here; who is away, is told.
-    let brake = "<th scope=\"row\">payments</th><td data-name=\"Brake\"><span class=\"mark plain\">OFF</span>";
+    let brake = "<th scope=\"row\">payments</th><td data-name=\"Brake\"><span class=\"mark plain\">off</span>";
     let texts = [
         brake,
         &address,
@@ -186,7 +206,7 @@ async fn read_only(console: &Console, stuck: &CartCheckedOut) {
 }
 
 /// Asks for the page that confirms, and confirms.
-async fn confirm(
+pub(super) async fn confirm(
     console: &Console,
     operator: &SignedIn,
     path: &str,
@@ -291,55 +311,6 @@ async fn actions(
     assert_eq!(forged.status, 403, "{}", forged.text);
 }
 
-async fn dead_letters(system: &System, console: &Console, operator: &SignedIn) {
-    assert!(console.page("/letters").await.contains("No dead letters"));
-    let topic = Topic::ShoppingCheckouts;
-    for marker in ["one", "two", "three"] {
-        let headers = [("marker", marker.as_bytes())];
-        system
-            .publish_raw(topic, Some(b"k"), Some(b"<b>not framed</b>"), &headers)
-            .await;
-        system.dead_letter(topic, marker).await;
-    }
-    let page = console.page("/letters").await;
-    for text in [
-        "NOT_FRAMED",
-        "shopping.checkouts",
-        "× 3",
-        "It does not decode",
-        "marker",
-    ] {
-        assert!(page.contains(text), "{text}: {page}");
-    }
-    assert!(
-        console
-            .page("/letters?code=NULL_VALUE")
-            .await
-            .contains("No dead letters")
-    );
-    let letters = values(&page, "letter");
-    assert_eq!(letters.len(), 3, "{page}");
-    until_said(system, console, "/", &["Dead letters</span> <strong>3"]).await;
-
-    // Redriven it comes back, since it is what it was; the other two are discarded.
-    let path = format!("/actions/letters?action=redrive&letter={}", letters[0]);
-    let done = confirm(console, operator, &path, "letter", &[]).await;
-    assert!(done.contains("1 of 1 letters redriven"), "{done}");
-    let shown = format!("&shown={}&shown={}", letters[1], letters[2]);
-    let path = format!("/actions/letters?all=discard{shown}");
-    let done = confirm(console, operator, &path, "letter", &[]).await;
-    assert!(done.contains("2 of 2 letters discarded"), "{done}");
-    system
-        .wait_until("it comes back", async || {
-            let page = console.page("/letters").await;
-            let open = values(&page, "letter");
-            open.len() == 1 && !letters.contains(&open[0]) && page.contains(OPERATOR)
-        })
-        .await;
-    let handled = console.page("/letters?handled=1").await;
-    assert_eq!(values(&handled, "letter").len(), 4, "{handled}");
-}
-
 /// What is away is said, and the rest is shown.
 async fn away(system: &System, console: &Console, stuck: &CartCheckedOut) {
     system.stop("orchestrator").await;
@@ -348,4 +319,37 @@ async fn away(system: &System, console: &Console, stuck: &CartCheckedOut) {
     assert!(page.contains("Sagas by step"), "{page}");
     let page = console.page(&format!("/carts/{}", stuck.cart_id)).await;
     assert!(page.contains("What happened"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_brake_is_told_in_words_until_it_opens() {
+    let options = Options {
+        environment: BRAKES,
+        ..Options::default()
+    };
+    let system = System::start("console_brake", options).await;
+    let console = Console::start(&system, &[]).await;
+    let brake = |class: &str, words: &str| {
+        format!(
+            "<th scope=\"row\">payments</th><td data-name=\"Brake\">\
+             <span class=\"mark {class}\">{words}</span>"
+        )
+    };
+    let (open, closed) = (brake("good", "open"), brake("bad", "closed: no answers"));
+    let outage = async {
+        until_said(&system, &console, "/", &[open.as_str()]).await;
+        system.freeze_instance("payment", 0).await;
+        let told = [
+            closed.as_str(),
+            "<strong>payments is held back: it does not answer</strong>, since <time datetime=",
+            "Whoever waits uses up no tries",
+            "4 commands a second pass",
+            "Look at the payment service",
+        ];
+        until_said(&system, &console, "/", &told).await;
+        system.thaw_instance("payment", 0).await;
+        until_said(&system, &console, "/", &[open.as_str()]).await;
+    };
+    let carts = system.load_during(Load::new(0, RATE), outage).await;
+    system.assert_settled(&carts).await;
 }

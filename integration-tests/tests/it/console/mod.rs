@@ -1,10 +1,11 @@
 //! The console as operators use it: the program itself, on the real parts; by plain HTTP
-//! (`http`), and in a browser (`browser`).
+//! (`http`, and of it dead letters: `letters`), and in a browser (`browser`).
 
 mod axe;
 mod browser;
 mod driver;
 mod http;
+mod letters;
 
 use integration_tests::{PATIENCE, System};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};

@@ -1,8 +1,15 @@
 //! Dead letters listed, shown, redriven and discarded.
+//!
+//! - `away`: while Kafka or the registry does not answer.
+//! - `marking`: what can be remembered of those that were handled.
+
+mod away;
+mod marking;
 
 use contracts::{Message, Topic};
+use futures::future::join_all;
 use integration_tests::carts::cart;
-use integration_tests::{Options, Outcome, PATIENCE, System, product};
+use integration_tests::{Options, Outcome, System, product};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -10,25 +17,60 @@ use serde_json::Value;
 
 use super::{run, texts};
 
+/// Who acts, and why.
+const WHY: &[&str] = &["--reason", "the test", "--operator", "night shift"];
+
+/// A record that no service can read.
+const GARBAGE: Bad<'static> = ("k", b"garbage", "NOT_FRAMED");
+
+/// Nobody reads what is redriven, so nothing comes back.
+fn no_services() -> Options {
+    Options {
+        services: &[],
+        ..Options::default()
+    }
+}
+
+/// A record to be put aside: its key, its value and the code.
+type Bad<'b> = (&'b str, &'b [u8], &'b str);
+
 /// Puts a record aside as a service would have.
 async fn bury(system: &System, dlq: &str, key: &str, value: &[u8], code: &str) {
+    bury_all(system, dlq, &[(key, value, code)]).await;
+}
+
+/// Puts records aside in this order.
+async fn bury_all(system: &System, dlq: &str, bad: &[Bad<'_>]) {
     let producer: FutureProducer = ClientConfig::new()
         .set(
             "bootstrap.servers",
             &system.installation().bootstrap_servers,
         )
         .set("message.max.bytes", "8388608")
+        .set("enable.idempotence", "true")
         .create()
         .expect("a producer");
-    let headers = OwnedHeaders::new().insert(Header {
-        key: "__connect.errors.exception.class.name",
-        value: Some(code),
+    let buried = bad.iter().map(|(key, value, code)| {
+        let headers = OwnedHeaders::new().insert(Header {
+            key: "__connect.errors.exception.class.name",
+            value: Some(*code),
+        });
+        let record = FutureRecord::to(dlq)
+            .key(*key)
+            .payload(*value)
+            .headers(headers);
+        let sent = producer.send_result(record);
+        sent.unwrap_or_else(|(error, _)| panic!("not buried: {error}"))
     });
-    let record = FutureRecord::to(dlq)
-        .key(key)
-        .payload(value)
-        .headers(headers);
-    producer.send(record, PATIENCE).await.expect("buried");
+    let buried: Vec<_> = buried.collect();
+    for delivery in join_all(buried).await {
+        delivery.expect("the producer lives").expect("buried");
+    }
+}
+
+/// What `dlq list` prints as JSON.
+async fn list(system: &System, status: i32) -> Value {
+    run(system, &["dlq", "list", "--json"]).await.json(status)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,6 +119,17 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     let of_code = async |code: &str| texts(&list(&["--code", code], 1).await["letters"], "letter");
     let wrong = of_code("WRONG_RECORD_FOR_TOPIC").await;
     assert_eq!(wrong.len(), 1);
+    // As text each of them has a line, where that is asked for.
+    let ran = run(&system, &["dlq", "list", "--letters"]).await;
+    assert_eq!(ran.status, Some(1), "{}", ran.errors);
+    let mut lines: Vec<&str> = ran.out.lines().skip(1).collect();
+    for id in texts(&shown["letters"], "letter") {
+        let begin = format!("{id} ");
+        let before = lines.len();
+        lines.retain(|line| !line.starts_with(&begin));
+        assert_eq!(lines.len() + 1, before, "{id}: {}", ran.out);
+    }
+    assert!(lines.is_empty(), "{lines:?}");
     assert!(
         list(&["--topic", "payments.commands"], 0).await["letters"]
             .as_array()
@@ -96,12 +149,11 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     assert!(ran.errors.contains("no letter at"), "{}", ran.errors);
 
     // The garbage is discarded, and what is left stays open.
-    let why = ["--reason", "the test", "--operator", "night shift"];
     let discard = ["dlq", "discard", "--code", "NOT_FRAMED", "--json"];
-    let ran = run(&system, &[&discard[..], &why[2..]].concat()).await;
+    let ran = run(&system, &[&discard[..], &WHY[2..]].concat()).await;
     assert_eq!(ran.status, Some(2), "nobody says why: {}", ran.out);
     assert!(ran.errors.contains("--reason"), "{}", ran.errors);
-    let discard = [&discard[..], &why].concat();
+    let discard = [&discard[..], WHY].concat();
     let dry = run(&system, &[&discard[..], &["--dry-run"]].concat()).await;
     assert_eq!(dry.json(0)["letters"].as_array().map(Vec::len), Some(3));
     assert_eq!(of_code("NOT_FRAMED").await.len(), 3, "it was a dry run");
@@ -115,14 +167,16 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     assert!(ran.out.contains(": the test"), "{}", ran.out);
 
     // Redriven: a dry run says that it will come back, and so it does, unchanged.
-    let redrive = [&["dlq", "redrive", &wrong[0], "--json"], &why[..]].concat();
+    let redrive = [&["dlq", "redrive", &wrong[0], "--json"], WHY].concat();
     let dry = run(&system, &[&redrive[..], &["--dry-run"]].concat())
         .await
         .json(0);
     let warning = dry["letters"][0]["warning"].as_str().expect("a warning");
     assert!(warning.contains("WRONG_RECORD_FOR_TOPIC"), "{warning}");
+    assert_eq!(dry["letters"][0]["result"], "would_be_redriven", "{dry:#}");
     let shown = run(&system, &redrive).await.json(0);
     assert_eq!(shown["failed"], 0, "{shown:#}");
+    assert_eq!(shown["letters"][0]["result"], "redriven", "{shown:#}");
     system
         .wait_until("it comes back", async || {
             texts(&list(&[], 1).await["letters"], "code").len() == 2
@@ -141,12 +195,12 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     bury(&system, dead, &key, &value, "UNKNOWN_SCHEMA_ID").await;
     let waits = of_code("UNKNOWN_SCHEMA_ID").await;
     let mended = waits.last().expect("a letter");
-    let redrive = [&["dlq", "redrive", mended, "--json"], &why[..]].concat();
+    let redrive = [&["dlq", "redrive", mended, "--json"], WHY].concat();
     let shown = run(&system, &redrive).await.json(0);
     assert_eq!(shown["letters"][0]["warning"], Value::Null, "{shown:#}");
     assert!(matches!(system.outcome(&cart).await, Outcome::Created(_)));
 
-    let ran = run(&system, &[&["dlq", "redrive"], &why[..]].concat()).await;
+    let ran = run(&system, &[&["dlq", "redrive"], WHY].concat()).await;
     assert_eq!(ran.status, Some(2));
     assert!(ran.errors.contains("--all"), "{}", ran.errors);
 }
@@ -171,8 +225,7 @@ async fn letters_that_cannot_be_redriven_are_told_and_stay_open() {
     bury(&system, dead, &key, &value, "UNKNOWN_SCHEMA_ID").await;
 
     let redrive = ["dlq", "redrive", "--all", "--json"];
-    let why = ["--reason", "the test", "--operator", "night shift"];
-    let shown = run(&system, &[&redrive[..], &why].concat()).await.json(1);
+    let shown = run(&system, &[&redrive[..], WHY].concat()).await.json(1);
     assert_eq!(shown["failed"], 1, "{shown:#}");
     let letters = shown["letters"].as_array().expect("a list");
     assert_eq!(letters.len(), 2, "{shown:#}");
@@ -180,12 +233,13 @@ async fn letters_that_cannot_be_redriven_are_told_and_stay_open() {
     let error = failed(bad[0]).expect("an error");
     assert!(error.to_lowercase().contains("size"), "{error}");
     assert_eq!(bad[0]["place"], Value::Null, "{shown:#}");
+    assert_eq!(bad[0]["result"], "not_published", "{shown:#}");
     // The other one was handled, and the failed one is open.
     assert!(matches!(system.outcome(&good).await, Outcome::Created(_)));
-    let left = run(&system, &["dlq", "list", "--json"]).await.json(1);
+    let left = list(&system, 1).await;
     assert_eq!(texts(&left["letters"], "code"), ["RECORD_TOO_LARGE"]);
     assert_eq!(left["letters"][0]["letter"], bad[0]["letter"]);
-    let ran = run(&system, &[&redrive[..3], &why].concat()).await;
+    let ran = run(&system, &[&redrive[..3], WHY].concat()).await;
     assert_eq!(ran.status, Some(1), "{}", ran.errors);
     assert!(ran.out.contains("1 letters, 1 failed"), "{}", ran.out);
 }

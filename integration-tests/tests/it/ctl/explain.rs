@@ -1,5 +1,7 @@
 //! One cart, explained.
 
+use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use contracts::messages::SagaState;
@@ -14,13 +16,16 @@ use uuid::Uuid;
 
 use super::{run, texts};
 
-/// Records on the topics that have nothing to do with the cart; another number is given
-/// as `EXPLAIN_TEST_RECORDS`.
+/// Records on the topics that have nothing to do with the cart: on all topics and their
+/// dead letters together, each getting the same share. Another number is given as
+/// `EXPLAIN_TEST_RECORDS`: 1000000 puts a million on the topics in all.
 const FILLER: usize = 200_000;
-/// What an explanation may read of them.
+/// What an explanation may read of them, however many there are. This is what makes it
+/// quick, so this is judged always.
 const READ_AT_MOST: u64 = 5_000;
-/// How long an explanation may take; looked at where the number of records was given,
-/// since here everything runs beside everything else.
+/// How long an explanation may take. Judged where the number of records was given, on a
+/// machine that does nothing else; in a usual run everything runs beside everything else,
+/// and a time would say little.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// The number of records that was asked for.
@@ -42,7 +47,13 @@ fn records(shown: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Fills all topics, dead letters too, with records of no cart.
+/// Explains a cart, with further flags; the run must end with this status.
+async fn explained(system: &System, id: &str, more: &[&str], status: i32) -> Value {
+    let arguments = [&["explain", id, "--json"][..], more].concat();
+    run(system, &arguments).await.json(status)
+}
+
+/// Fills all topics, dead letters too, in turn, with records of no cart.
 fn fill(system: &System) {
     let producer: ThreadedProducer<_> = ClientConfig::new()
         .set(
@@ -174,6 +185,12 @@ async fn a_cart_is_explained_from_few_of_many_records() {
     assert_eq!(shown["rows"][1]["rows"][0]["state"], "RESERVED");
     assert_eq!(shown["rows"][1]["rows"][0]["items"][0]["product_id"], sku);
 
+    // Without the history only the ends of the topics are read, as far as is said.
+    let little = ["--orchestrator-database-url=", "--search-records=20"];
+    let ends = explained(&system, &id, &little, 1).await;
+    let read = ends["recordsRead"].as_u64().expect("a number");
+    assert!(read < READ_AT_MOST, "{read} records were read");
+
     // For people: the same, without colours, since this is no terminal.
     let ran = run(&system, &["explain", &id]).await;
     assert_eq!(ran.status, Some(0), "{}", ran.errors);
@@ -263,20 +280,99 @@ async fn a_cart_that_never_became_a_checkout_is_explained() {
     let notes = shown["notes"].to_string();
     assert!(notes.contains("Kafka was not asked"), "{notes}");
 
-    // Nobody knows it, and what cannot be asked.
+    // Nobody knows it.
     let nobody = Uuid::new_v4().to_string();
     let shown = run(&system, &["explain", &nobody, "--json"]).await.json(1);
     let next = shown["next"].as_str().expect("text");
     assert!(next.contains("No checkout of this cart is known"), "{next}");
-    let ran = run(
-        &system,
-        &["explain", &nobody, "--orchestrator-database-url="],
-    )
-    .await;
-    assert_eq!(ran.status, Some(2), "{}", ran.errors);
-    assert!(
-        ran.errors.contains("ORCHESTRATOR_DATABASE_URL"),
-        "{}",
-        ran.errors
-    );
+}
+
+/// The only note of an explanation.
+fn note(shown: &Value) -> &str {
+    match shown["notes"].as_array().map(Vec::as_slice) {
+        Some([note]) => note.as_str().expect("text"),
+        _ => panic!("one note: {shown:#}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cart_is_explained_while_registry_or_the_orchestrators_database_is_away() {
+    let system = System::start("ctl_explain_away", Options::default()).await;
+    let sku = product();
+    system.set_stock(&sku, 5).await;
+    let good = cart(&sku, 1, 700);
+    // With headers, which name the types of records that are not decoded.
+    system
+        .publish_traced(&good, &TraceContext::new_root())
+        .await;
+    assert!(matches!(system.outcome(&good).await, Outcome::Created(_)));
+    let id = good.cart_id.to_string();
+    let whole = explained(&system, &id, &[], 0).await;
+    assert_eq!(whole["orchestratorAnswered"], true);
+    let kinds = records(&whole);
+
+    // The registry is away, or takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent_url = format!("http://{}", silent.local_addr().expect("an address"));
+    for url in ["http://127.0.0.1:1", silent_url.as_str()] {
+        let soon = "--schema-registry-timeout-ms=500";
+        let shown = explained(&system, &id, &["--schema-registry-url", url, soon], 0).await;
+        assert_eq!(shown["state"], "COMPLETED", "{shown:#}");
+        assert_eq!(shown["rows"], whole["rows"]);
+        assert_eq!(records(&shown), kinds);
+        for entry in shown["timeline"].as_array().expect("a timeline") {
+            if entry["kind"] == "record" {
+                assert_eq!(entry["content"], Value::Null, "{entry:#}");
+                assert_eq!(entry["remark"], "not decoded: see the note", "{entry:#}");
+            }
+        }
+        let (note, undecoded) = (note(&shown), format!("{} records", kinds.len()));
+        for part in [url, undecoded.as_str(), "check its URL"] {
+            assert!(note.contains(part), "{part}: {note}");
+        }
+    }
+    // It was asked once for all records: what it got waits to be let in.
+    silent.set_nonblocking(true).expect("a setting");
+    let asked = std::iter::from_fn(|| silent.accept().ok()).count();
+    assert_eq!(asked, 1);
+
+    // The orchestrator's database is not named, or away.
+    for url in ["", "postgresql://nobody@127.0.0.1:1/none"] {
+        let database = format!("--orchestrator-database-url={url}");
+        let shown = explained(&system, &id, &[&database], 1).await;
+        assert_eq!(shown["orchestratorAnswered"], false);
+        assert_eq!(shown["state"], Value::Null, "{shown:#}");
+        let of = |kinds: &[String]| kinds.iter().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(of(&records(&shown)), of(&kinds));
+        for entry in shown["timeline"].as_array().expect("a timeline") {
+            assert!(entry["content"].is_object(), "{entry:#}");
+        }
+        // The other databases, and not the saga.
+        let rows = whole["rows"].as_array().expect("a list");
+        assert_eq!(shown["rows"].as_array().expect("a list")[..], rows[1..]);
+        assert!(texts(&shown["lag"], "service").contains(&"payment".to_owned()));
+        let next = shown["next"].as_str().expect("text");
+        assert!(next.contains("cannot be told"), "{next}");
+        let note = note(&shown);
+        assert!(note.contains("orchestrator"), "{note}");
+        assert_eq!(note.contains("ORCHESTRATOR_DATABASE_URL"), url.is_empty());
+
+        let ran = run(&system, &["explain", &id, &database]).await;
+        assert_eq!(ran.status, Some(1), "{}", ran.errors);
+        for text in ["whether it has a saga is not known", "cannot be told", note] {
+            assert!(ran.out.contains(text), "{text}: {}", ran.out);
+        }
+    }
+
+    // Kafka too: what the participants know by the cart.
+    let away = [
+        "--orchestrator-database-url=",
+        "--kafka-bootstrap-servers=127.0.0.1:1",
+        "--timeout-seconds=2",
+    ];
+    let shown = explained(&system, &id, &away, 1).await;
+    let rows = whole["rows"].as_array().expect("a list");
+    assert_eq!(shown["rows"].as_array().expect("a list")[..], rows[1..]);
+    let next = shown["next"].as_str().expect("text");
+    assert!(next.contains("could not be looked for"), "{next}");
 }

@@ -1,5 +1,6 @@
 //! `checkoutctl` as operators use it: the program itself, on the real parts.
 
+mod apply;
 mod dlq;
 mod explain;
 mod sagas;

@@ -6,6 +6,7 @@ use contracts::messages::{CartCheckedOut, SagaState};
 use integration_tests::carts::cart;
 use integration_tests::{IMPATIENT, Options, Outcome, System, all_but, product};
 use serde_json::Value;
+use stack::Service;
 use uuid::Uuid;
 
 use super::{run, texts};
@@ -86,6 +87,94 @@ async fn sagas_are_listed_by_filter_and_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_fails_ends_no_watch_but_an_address_that_cannot_be_right_does() {
+    let system = System::shared().await;
+    let watch = async |database: &str| {
+        let database = format!("--orchestrator-database-url={database}");
+        let watch = [
+            "sagas",
+            "watch",
+            "--looks",
+            "2",
+            "--every-seconds",
+            "1",
+            "--json",
+        ];
+        run(system, &[&watch[..], &[database.as_str()]].concat()).await
+    };
+    let away = watch("postgresql://nobody@127.0.0.1:1/none").await;
+    assert_eq!(away.status, Some(1), "{} {}", away.out, away.errors);
+    let looks: Vec<Value> = away
+        .out
+        .lines()
+        .map(|look| serde_json::from_str(look).expect("JSON"))
+        .collect();
+    assert_eq!(looks.len(), 2, "{}", away.out);
+    for look in looks {
+        let error = look["error"].as_str().expect("an error");
+        assert!(error.contains("orchestrator database"), "{error}");
+    }
+    let url = system.installation().database_url(Service::Orchestrator);
+    for (database, says) in [
+        ("", "ORCHESTRATOR_DATABASE_URL"),
+        ("nowhere://", "the URL of the orchestrator database"),
+        (&format!("{url}_nowhere"), "does not exist"),
+    ] {
+        let ran = watch(database).await;
+        assert_eq!(ran.status, Some(2), "{database}: {}", ran.out);
+        assert!(ran.errors.contains(says), "{database}: {}", ran.errors);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_of_a_newer_version_is_listed_and_it_alone_is_refused() {
+    let system = System::start("ctl_sagas_newer", payment_is_away()).await;
+    let stuck = stuck_carts(&system, 2).await;
+    let newer = stuck[0].cart_id.to_string();
+    // A version that has one more step has written it.
+    system.stop("orchestrator").await;
+    let step = "step = 'SHIP_PARCEL', \
+                progress = (progress::jsonb || '{\"step\": \"SHIP_PARCEL\"}')::json";
+    let update = format!("UPDATE sagas SET {step} WHERE cart_id = '{newer}'");
+    system.execute("orchestrator", &update).await;
+
+    let shown = run(&system, &["sagas", "list", "--json"]).await.json(0);
+    let listed: BTreeSet<String> = texts(&shown["sagas"], "cartId").into_iter().collect();
+    assert_eq!(listed, ids(&stuck), "{shown:#}");
+    for saga in shown["sagas"].as_array().expect("a list") {
+        assert_eq!(saga["state"], "STUCK", "{shown:#}");
+        assert!(saga["updatedAt"].is_string(), "{shown:#}");
+        let is_newer = saga["cartId"] == newer.as_str();
+        assert_eq!(saga["step"] == "SHIP_PARCEL", is_newer, "{shown:#}");
+        let note = saga["note"].as_str().unwrap_or_default();
+        assert_eq!(note.contains("SHIP_PARCEL"), is_newer, "{shown:#}");
+    }
+
+    let why = [
+        "--reason",
+        "the test",
+        "--operator",
+        "night shift",
+        "--json",
+    ];
+    let rehearse = ["sagas", "retry", "--state", "stuck", "--dry-run"];
+    let shown = run(&system, &[&rehearse[..], &why].concat()).await.json(1);
+    for saga in shown["sagas"].as_array().expect("a list") {
+        let expected = match saga["cartId"] == newer.as_str() {
+            true => "refused",
+            false => "would_be_operated",
+        };
+        assert_eq!(saga["result"], expected, "{shown:#}");
+    }
+    // Nobody waits for an answer of it: it was not asked.
+    let abandon = ["sagas", "abandon", &newer];
+    let shown = run(&system, &[&abandon[..], &why].concat()).await.json(1);
+    assert_eq!(texts(&shown["sagas"], "result"), ["refused"], "{shown:#}");
+    let detail = shown["sagas"][0]["detail"].as_str().expect("text");
+    assert!(detail.contains("orchestrator's version"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_or_many_sagas_are_acted_on_with_a_result_for_each() {
     let system = System::start("ctl_sagas_act", payment_is_away()).await;
     let stuck = stuck_carts(&system, 4).await;
@@ -108,6 +197,28 @@ async fn one_or_many_sagas_are_acted_on_with_a_result_for_each() {
     assert_eq!(results(&shown), vec!["would_be_operated"; 4], "{shown:#}");
     let detail = shown["sagas"][0]["detail"].as_str().expect("text");
     assert!(detail.contains("VoidAuthorization"), "{detail}");
+
+    // Carts that are named and not like the filters are left out, and told.
+    let second = stuck[1].cart_id.to_string();
+    for (filter, says) in [
+        (["--state", "in_doubt"], "it is STUCK"),
+        (["--step", "CREATE_ORDER"], "it is at AUTHORIZE_PAYMENT"),
+        (["--older-than", "1d"], "it began at "),
+        (["--failure", "out_of_stock"], "it fails with TIMED_OUT"),
+    ] {
+        let named = ["retry", "--dry-run", &first, &second];
+        let shown = act(&[&named[..], &filter].concat()).await.json(1);
+        assert!(results(&shown).is_empty(), "{shown:#}");
+        let left_out = shown["leftOut"].as_array().expect("a list");
+        assert_eq!(left_out.len(), 2, "{shown:#}");
+        for one in left_out {
+            let why = one["why"].as_str().expect("text");
+            assert!(why.starts_with(says), "{says}: {shown:#}");
+        }
+    }
+    let named = ["retry", "--dry-run", &first, "--state", "stuck"];
+    let shown = act(&named).await.json(0);
+    assert_eq!(results(&shown), ["would_be_operated"], "{shown:#}");
 
     // Without reason, evidence or a filter nothing is done.
     for (line, says) in [
@@ -176,7 +287,6 @@ async fn one_or_many_sagas_are_acted_on_with_a_result_for_each() {
         system.outcome(&stuck[0]).await,
         Outcome::Failed(_)
     ));
-    let second = stuck[1].cart_id.to_string();
     let shown = act(&["abandon", &second]).await.json(0);
     assert_eq!(shown["sagas"][0]["state"], "ABANDONED", "{shown:#}");
     let shown = run(&system, &["explain", &second, "--json"]).await.json(0);

@@ -1,6 +1,14 @@
 //! Carts published from the command line, with their outcomes.
 
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use contracts::Message;
 use integration_tests::{Options, System, product};
+use serde_json::Value;
+use stack::{PartKind, Progress};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use super::{run, texts};
 
@@ -61,4 +69,59 @@ async fn carts_are_submitted_and_their_outcomes_awaited() {
     system.stop("orchestrator").await;
     let shown = submit(&generate(&two, &["--wait-seconds", "1"]), 1).await;
     assert_eq!(shown["open"], 5, "{shown:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn carts_are_told_when_kafka_is_lost_before_they_have_an_outcome() {
+    let options = Options {
+        services: &[],
+        own_brokers: 1,
+        ..Options::default()
+    };
+    let system = System::start("ctl_submit_lost", options).await;
+    let broker = system.parts(PartKind::Kafka)[0].process();
+    let broker = broker.expect("a process of ours");
+    let installation = system.installation();
+    let binaries = stack::binaries(&Progress::detect()).await.expect("built");
+    let mut submit = Command::new(binaries.named("checkoutctl"))
+        .args(["checkout", "submit", "--json", "--generate", "3"])
+        .args(["--product", "mug=1", "--wait-seconds", "600"])
+        .args(["--timeout-seconds", "2"])
+        .args(["--kafka-bootstrap-servers", &installation.bootstrap_servers])
+        .args(["--schema-registry-url", &installation.registry_url])
+        .args(["--topic-prefix", &installation.topic_prefix])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+
+    // It says how far it is: all are published, and nobody is there to answer.
+    let errors = submit.stderr.take().expect("a pipe");
+    let mut lines = BufReader::new(errors).lines();
+    let mut waits = false;
+    while !waits && let Some(line) = lines.next_line().await.expect("text") {
+        waits = line.contains("0 of 3 carts have an outcome");
+    }
+    assert!(waits, "it ended before it waited for outcomes");
+    broker.pause().expect("told to freeze");
+    let ended = submit.wait_with_output().await.expect("it ended");
+    broker.resume().expect("told to go on");
+
+    assert_eq!(ended.status.code(), Some(1));
+    let shown: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(shown["open"], 3, "{shown:#}");
+    assert!(shown["unread"].is_string(), "{shown:#}");
+    for cart in shown["carts"].as_array().expect("a list") {
+        assert_eq!(cart["published"], true, "{shown:#}");
+    }
+    let told: BTreeSet<String> = texts(&shown["carts"], "cartId").into_iter().collect();
+    let published = system.recorder.wait_for("the carts", |seen| {
+        let carts = seen.iter().filter_map(|seen| match &seen.message {
+            Some(Message::CartCheckedOut(cart)) => Some(cart.cart_id.to_string()),
+            _ => None,
+        });
+        let carts: BTreeSet<String> = carts.collect();
+        (carts.len() == 3).then_some(carts)
+    });
+    assert_eq!(published.await, told);
 }

@@ -4,19 +4,16 @@
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use contracts::messages::OperationAction;
 use maud::{Markup, html};
+use operations::explain;
 use operations::explain::{Entry, Explanation, Record, Transition, WaitsFor};
-use operations::operate::Wish;
-use operations::sagas::Listed;
-use operations::{explain, parse};
 use serde_json::Value;
 
-use super::actions::sagas::{describe, name};
 use super::hops;
+use super::remedies::remedies;
 use super::sagas::cart_id;
 use crate::console::Shared;
-use crate::fields::{Fields, query};
+use crate::fields::Fields;
 use crate::layout::{self, View, clock, json, time, wide};
 use crate::problem::Problem;
 
@@ -54,9 +51,11 @@ pub(super) async fn page(
         _ => view.live(LIVE_SECONDS),
     };
     // Also where nothing is known the page tells what was looked at.
-    let status = match explanation.saga.is_none() && explanation.timeline.is_empty() {
-        true => StatusCode::NOT_FOUND,
-        false => StatusCode::OK,
+    let is_known = explanation.saga.is_some() || !explanation.timeline.is_empty();
+    let status = match (is_known, explanation.orchestrator_answered) {
+        (true, _) => StatusCode::OK,
+        (false, true) => StatusCode::NOT_FOUND,
+        (false, false) => StatusCode::SERVICE_UNAVAILABLE,
     };
     Ok((status, view).into_response())
 }
@@ -71,7 +70,7 @@ fn content(explanation: &Explanation, console: &Shared, all: bool) -> Markup {
         }
         @for note in &explanation.notes { p.notice { (note) } }
         (facts(explanation))
-        (acts(explanation, console))
+        (remedies(explanation, names, console.access.can_act()))
         section aria-labelledby="happened" {
             h2 #happened { "What happened" }
             @if let Some(picture) = hops::picture(names, &explanation.timeline, all) {
@@ -131,58 +130,6 @@ fn waits_for(waits: &WaitsFor) -> Markup {
         div {
             dt { "Until" }
             dd { (time(waits.until)) @if waits.held { ", held by the brake" } }
-        }
-    }
-}
-
-/// What can be done now, as the transition function sees it.
-fn acts(explanation: &Explanation, console: &Shared) -> Markup {
-    let Some(saga) = &explanation.saga else {
-        return html! {};
-    };
-    if saga.progress.state.is_terminal() {
-        return html! {};
-    }
-    let listed = Listed::new(saga.clone(), None);
-    let possible: Vec<OperationAction> = parse::actions()
-        .filter(|action| {
-            let wish = Wish {
-                action: *action,
-                // Only to ask; what is done needs words of an operator.
-                operator: "?".to_owned(),
-                reason: "?".to_owned(),
-                step: saga.progress.state.step(),
-                evidence: Some("?".to_owned()),
-            };
-            let listed = std::slice::from_ref(&listed);
-            wish.rehearse(listed)
-                .iter()
-                .all(operations::operate::Operated::is_done)
-        })
-        .collect();
-    let cart = explanation.cart_id.to_string();
-    html! {
-        section aria-labelledby="acts" {
-            h2 #acts { "What can be done" }
-            @if console.access.can_act() {
-                ul.acts {
-                    @for action in &possible {
-                        @let asked = query([("action", action.as_str()), ("cart", cart.as_str())]);
-                        li {
-                            a.button href={ "/actions/sagas?" (asked) } { (name(*action)) } " "
-                            span.quiet { (describe(*action)) }
-                        }
-                    }
-                }
-            } @else {
-                p.quiet {
-                    "This console is read-only. On the command line: "
-                    @for (number, command) in explanation.commands.iter().enumerate() {
-                        @if number > 0 { ", " }
-                        code { (command) }
-                    }
-                }
-            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod chart;
 mod hops;
 mod letters;
 mod overview;
+mod remedies;
 mod sagas;
 mod sign_in;
 

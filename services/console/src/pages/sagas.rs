@@ -36,7 +36,7 @@ pub(super) async fn page(
     let body = html! {
         h1 { "Sagas" }
         (filters(&fields))
-        (list(&page, &fields, &console))
+        (list(&page, &fields, console.access.can_act()))
     };
     Ok(View::new("Sagas", body).live(LIVE_SECONDS))
 }
@@ -141,27 +141,38 @@ fn filters(fields: &Fields) -> Markup {
     }
 }
 
-fn list(page: &Page, fields: &Fields, console: &Shared) -> Markup {
+fn list(page: &Page, fields: &Fields, can_act: bool) -> Markup {
+    let is_first = fields.get("after").is_none();
+    // A page may be empty and not the last: only so many sagas are looked at for one.
+    let (none, go_on) = match (page.sagas.is_empty(), page.after.is_some()) {
+        (true, true) => (
+            "No saga so far is like that. There are more to look at.",
+            "Go on looking",
+        ),
+        (true, false) if !is_first => ("No further saga is like that.", ""),
+        (true, false) => ("No saga is like that.", ""),
+        (false, _) => ("", "Next page"),
+    };
     html! {
         @if page.sagas.is_empty() {
-            p { "No saga is like that." }
+            p { (none) }
         } @else {
             form action="/actions/sagas" method="get" {
                 (wide("Sagas", &table(&page.sagas)))
                 @for saga in &page.sagas {
                     input type="hidden" name="shown" value=(saga.cart_id);
                 }
-                (buttons(page.sagas.len(), console))
+                (buttons(page.sagas.len(), can_act))
             }
         }
         @if let Some(after) = page.after {
             @let rest = fields.query_without(&["after"]);
             @let next = query([("after", after.to_string().as_str())]);
             p { a href={ "/sagas?" (rest) @if !rest.is_empty() { "&" } (next) } rel="next" {
-                "Next page"
+                (go_on)
             } }
         }
-        @if fields.get("after").is_some() {
+        @if !is_first {
             p { a href={ "/sagas?" (fields.query_without(&["after"])) } { "First page" } }
         }
     }
@@ -188,14 +199,19 @@ fn table(sagas: &[Listed]) -> Markup {
                 td.number data-name="Sent" {
                     @if let Some(tries) = saga.tries { (tries) "×" }
                 }
-                td data-name="Begun" { (time(saga.started_at)) }
-                td data-name="Changed" { (time(saga.updated_at)) }
+                td data-name="Begun" {
+                    @if let Some(at) = saga.started_at { (time(at)) }
+                }
+                td data-name="Changed" {
+                    @if let Some(at) = saga.updated_at { (time(at)) }
+                }
                 td data-name="Wakes" {
                     @if let Some(at) = saga.wake_at { (time(at)) }
                 }
                 td data-name="Failure" {
                     (saga.failure.as_deref().unwrap_or_default())
                     @if let Some(note) = &saga.operator_note { p.quiet { (note) } }
+                    @if let Some(note) = &saga.note { p { (note) } }
                 }
             } } }
         }
@@ -203,9 +219,9 @@ fn table(sagas: &[Listed]) -> Markup {
 }
 
 /// What can be done to those that are chosen, or to all of the page.
-fn buttons(shown: usize, console: &Shared) -> Markup {
+fn buttons(shown: usize, can_act: bool) -> Markup {
     html! {
-        @if console.access.can_act() {
+        @if can_act {
             fieldset.acts {
                 legend { "Do to those chosen" }
                 @for action in parse::actions() {
@@ -256,5 +272,29 @@ mod tests {
             assert!(refused.contains(says), "{bad}: {refused}");
         }
         assert!(cart_id("7").is_err());
+    }
+
+    #[test]
+    fn an_empty_page_that_is_not_the_last_says_so_and_leads_on() {
+        let page = |after: Option<&str>, query: &str| {
+            let page = Page {
+                sagas: Vec::new(),
+                after: after.map(|after| after.parse().unwrap()),
+            };
+            list(&page, &Fields::parse(query), true).into_string()
+        };
+        let cart = "6f2d7c1e-58a4-4c7d-9b0e-3f1a2b4c5d6e";
+        let more = page(Some(cart), "state=FAILED&after=x");
+        assert!(more.contains("No saga so far is like that"), "{more}");
+        let next =
+            format!("href=\"/sagas?state=FAILED&amp;after={cart}\" rel=\"next\">Go on looking<");
+        assert!(more.contains(&next), "{more}");
+        let last = page(None, "state=FAILED&after=x");
+        assert!(last.contains("No further saga is like that"), "{last}");
+        assert!(!last.contains("rel=\"next\""), "{last}");
+        assert!(last.contains("First page"), "{last}");
+        let all = page(None, "state=FAILED");
+        assert!(all.contains("No saga is like that"), "{all}");
+        assert!(!all.contains("First page"), "{all}");
     }
 }

@@ -138,6 +138,8 @@ async fn what_cannot_be_read_is_answered_with_what_to_do() {
         ("/sagas?after=x", 400, "UUID"),
         (hostile, 400, "the steps are"),
         ("/letters?code=x", 400, "NOT_FRAMED"),
+        ("/letters?since=soon", 400, "2026-01-31T12:00:00Z"),
+        ("/letters?after=x", 400, "TOPIC:PARTITION:OFFSET"),
         ("/nothing", 404, "no such page"),
         ("/sagas", 503, "orchestrator database"),
     ] {

@@ -1,4 +1,5 @@
-//! Reads what there is: database first, for it says where in the logs to look.
+//! Reads what there is: the orchestrator's database first, for it says where in the logs
+//! to look.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,11 +9,10 @@ use contracts::{Codec, Topic};
 use jiff::Timestamp;
 
 use super::outlook::{self, Known};
-use super::places::{lookups, topics_of, waits_for};
-use super::stored::{Positions, history, positions, rows, saga};
+use super::places::{lookups, lookups_at_ends, topics_of};
+use super::stored::{Positions, Stored, checkouts, checkouts_of, rows, stored};
 use super::timeline::Assembly;
 use super::{Explanation, Lag, Limits};
-use crate::databases::Db;
 use crate::log::{Answers, Log, Questions};
 
 pub(super) async fn explanation(
@@ -21,24 +21,30 @@ pub(super) async fn explanation(
     limits: Limits,
 ) -> Result<Explanation> {
     let now = Timestamp::now();
-    let db = Db::orchestrator(target, limits.timeout).await?;
     let id = cart.into_untyped_uuid();
-    let row = saga(&db, id).await?;
-    let past = history(&db, id, limits.transitions).await?;
     let mut notes = Vec::new();
-    if past.len() == limits.transitions as usize {
-        notes.push(format!(
-            "only the newest {} transitions are shown",
-            limits.transitions
-        ));
-    }
-    let waits_for = row.as_ref().and_then(|row| waits_for(&row.saga));
-    let positions = positions(target, &db, waits_for.as_ref(), limits, &mut notes).await?;
+    let (stored, orchestrator_answered) = match stored(target, id, limits, &mut notes).await {
+        Ok(stored) => (stored, true),
+        Err(error) => {
+            notes.push(format!(
+                "the orchestrator's database was not read, so the saga with its history and \
+                 deadline is missing, and records are looked for among the newest {} of each \
+                 partition only (more with --search-records): {error}",
+                limits.search_records
+            ));
+            (Stored::default(), false)
+        }
+    };
 
-    let (lookups, purposes) = lookups(row.as_ref(), &past, waits_for.as_ref(), &positions);
+    let (lookups, purposes) = match orchestrator_answered {
+        true => lookups(&stored),
+        false => lookups_at_ends(limits.search_records),
+    };
     let mut ends = BTreeSet::from([Topic::ShoppingCheckouts]);
-    if let Some(waits) = &waits_for {
-        ends.extend(topics_of(waits));
+    ends.extend(stored.waits_for.iter().flat_map(topics_of));
+    // Whoever is behind may be what it waits for.
+    if !orchestrator_answered {
+        ends.extend(Topic::ALL);
     }
     let answers = {
         let (target, key) = (target.clone(), cart.to_string());
@@ -82,19 +88,25 @@ pub(super) async fn explanation(
     };
 
     let codec = Codec::connect(&target.registry, target.topics.clone(), &[]).await?;
-    let lag = lags(target, &answers, &positions, cart);
+    let lag = lags(target, &answers, &stored.positions, cart);
     let mut assembly = Assembly {
         target,
         codec: &codec,
         cart,
-        positions: &positions,
+        positions: &stored.positions,
         seen: BTreeSet::new(),
+        undecoded: BTreeMap::new(),
         notes,
     };
-    let timeline = assembly.timeline(&past, &purposes, &answers).await;
+    let timeline = assembly.timeline(&stored.past, &purposes, &answers).await;
     let mut notes = assembly.notes;
-    let rows = rows(target, row.as_ref(), &timeline, &past, limits, &mut notes).await;
+    let mut checkouts = checkouts(&stored, &timeline);
+    if !orchestrator_answered {
+        checkouts.extend(checkouts_of(target, id, limits).await);
+    }
+    let rows = rows(target, stored.row.as_ref(), checkouts, limits, &mut notes).await;
 
+    let Stored { row, waits_for, .. } = stored;
     let saga = row.as_ref().map(|row| row.saga.clone());
     let known = Known {
         cart,
@@ -108,11 +120,13 @@ pub(super) async fn explanation(
         names: &target.topics,
         search_records: limits.search_records,
         kafka_answered,
+        orchestrator_answered,
     };
     let (next, commands) = outlook::of(&known);
     Ok(Explanation {
         cart_id: cart,
         asked_at: now,
+        orchestrator_answered,
         state: saga
             .as_ref()
             .map(|saga| saga.progress.state.kind().to_string()),

@@ -6,8 +6,14 @@
 //! that were handled, by partition and offset. What followed from each of them is
 //! near the same time in the partition of the cart's key. So the cost depends on
 //! the cart, and not on what else the topics hold.
+//!
+//! What does not answer within the time limit is left out and told of in a note: the
+//! registry once for all records, and the orchestrator's database too. Without the
+//! latter only the newest records of the topics are looked at, and the participants are
+//! asked by the cart.
 
 mod gather;
+mod nothing;
 mod outlook;
 mod places;
 mod stored;
@@ -53,6 +59,9 @@ pub struct Explanation {
     pub cart_id: CartId,
     /// When it was asked.
     pub asked_at: Timestamp,
+    /// Whether the orchestrator's database answered. Where it did not, that no saga is
+    /// here says nothing, and records were looked for at the ends of the topics only.
+    pub orchestrator_answered: bool,
     /// The saga of its current checkout; absent where none is known.
     pub saga: Option<Saga>,
     /// The state in words of the contracts, such as `IN_PROGRESS`.
@@ -141,10 +150,10 @@ pub struct Record {
     pub id: Option<String>,
     /// Its trace.
     pub trace_id: Option<String>,
-    /// Its content; absent where it does not decode.
+    /// Its content; absent where it is not decoded.
     pub content: Option<Value>,
     /// What is to be said of it: that nobody has read it yet, why it is a dead
-    /// letter, why it does not decode.
+    /// letter, why it is not decoded.
     pub remark: Option<String>,
 }
 
@@ -211,8 +220,8 @@ pub struct Lag {
 /// Explains a cart.
 ///
 /// # Errors
-/// When the orchestrator's database cannot be asked. Kafka, the registry or a
-/// participant's database that cannot be asked is a note, and what it has is missing.
+/// When the registry's address cannot be right. Kafka, the registry or a database that
+/// cannot be asked is a note, and what it has is missing.
 pub async fn explain(target: &Target, cart: CartId, limits: Limits) -> Result<Explanation> {
     gather::explanation(target, cart, limits).await
 }

@@ -24,12 +24,16 @@ pub(super) struct Known<'k> {
     pub(super) names: &'k TopicNames,
     pub(super) search_records: u64,
     pub(super) kafka_answered: bool,
+    pub(super) orchestrator_answered: bool,
 }
 
 /// The sentence and the commands.
 pub(super) fn of(known: &Known<'_>) -> (String, Vec<String>) {
     let Some(saga) = known.saga else {
-        return known.unknown();
+        return match known.orchestrator_answered {
+            true => known.unknown(),
+            false => (known.untold(), Vec::new()),
+        };
     };
     match saga.progress.state {
         State::Completed => {
@@ -75,7 +79,7 @@ pub(super) fn of(known: &Known<'_>) -> (String, Vec<String>) {
 }
 
 impl Known<'_> {
-    fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
+    pub(super) fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
         self.timeline.iter().filter_map(|entry| match entry {
             Entry::Record(record) => Some(record.as_ref()),
             Entry::Transition(_) => None,
@@ -83,59 +87,11 @@ impl Known<'_> {
     }
 
     /// The newest dead letter of this cart that is of one of these topics.
-    fn dead_letter(&self, topics: &[contracts::Topic]) -> Option<&Record> {
+    pub(super) fn dead_letter(&self, topics: &[contracts::Topic]) -> Option<&Record> {
         let dlqs: Vec<&str> = topics.iter().map(|topic| self.names.dlq(*topic)).collect();
         self.records()
             .rev()
             .find(|record| dlqs.contains(&record.topic.as_str()))
-    }
-
-    fn unknown(&self) -> (String, Vec<String>) {
-        if !self.kafka_answered {
-            let text = "No checkout of this cart is known, and Kafka could not be asked whether \
-                        one was requested: see the note.";
-            return (text.to_owned(), Vec::new());
-        }
-        let topic = contracts::Topic::ShoppingCheckouts;
-        if let Some(letter) = self.dead_letter(&[topic]) {
-            let why = letter.remark.as_deref().unwrap_or_default();
-            return (
-                format!(
-                    "No checkout of this cart was begun: its request is a dead letter, {why}. \
-                     Have the producer mend and publish it, or redrive it once the cause is \
-                     mended."
-                ),
-                vec![redrive(letter)],
-            );
-        }
-        let name = self.names.name(topic);
-        if let Some(unread) = self.records().find(|record| record.topic == name) {
-            let lag = self
-                .lag
-                .iter()
-                .find(|lag| lag.topic == name && lag.partition == unread.partition);
-            let ahead = lag.map_or(0, |lag| {
-                unread.offset - lag.position.unwrap_or(unread.offset)
-            });
-            return (
-                format!(
-                    "The request is on {name}, partition {}, offset {}, and the orchestrator has \
-                     {ahead} offsets to read before it. If that number does not fall, see whether \
-                     the orchestrator runs and what its log says.",
-                    unread.partition, unread.offset
-                ),
-                Vec::new(),
-            );
-        }
-        (
-            format!(
-                "No checkout of this cart is known, and no request for one is among the first {} \
-                 records that the orchestrator has still to read. Check the id and --topic-prefix; \
-                 an ended checkout is removed after RETENTION_HOURS.",
-                self.search_records
-            ),
-            Vec::new(),
-        )
     }
 
     fn waits(&self, saga: &Saga, waiting: Waiting) -> (String, Vec<String>) {
@@ -283,7 +239,8 @@ impl Known<'_> {
     }
 }
 
-fn redrive(letter: &Record) -> String {
+/// The command that publishes a dead letter again.
+pub(super) fn redrive(letter: &Record) -> String {
     format!(
         "checkoutctl dlq redrive {}:{}:{} --reason '…' --dry-run",
         letter.topic, letter.partition, letter.offset
@@ -349,6 +306,7 @@ mod tests {
             names: &TopicNames::default(),
             search_records: 10,
             kafka_answered: true,
+            orchestrator_answered: true,
         })
     }
 

@@ -7,7 +7,7 @@ use contracts::{RecordType, Topic};
 use flow::{Saga, State, Step};
 use jiff::{SignedDuration, Timestamp};
 
-use super::stored::{Past, Positions, Row};
+use super::stored::Stored;
 use super::{Transition, WaitsFor};
 use crate::log::{Log, Lookup, Start};
 
@@ -70,12 +70,13 @@ pub(super) fn topics_of(waits: &WaitsFor) -> BTreeSet<Topic> {
 }
 
 /// Where to look, and why.
-pub(super) fn lookups(
-    row: Option<&Row>,
-    past: &[Past],
-    waits_for: Option<&WaitsFor>,
-    positions: &Positions,
-) -> (Vec<Lookup>, Vec<Purpose>) {
+pub(super) fn lookups(stored: &Stored) -> (Vec<Lookup>, Vec<Purpose>) {
+    let Stored {
+        row,
+        past,
+        waits_for,
+        positions,
+    } = stored;
     let mut asked = (Vec::new(), Vec::new());
     let mut ask = |topic, is_dlq, partition, start, wanted: Option<RecordType>, purpose| {
         asked.0.push(Lookup {
@@ -135,7 +136,11 @@ pub(super) fn lookups(
             }
         }
         let off_the_path = transition.state != "IN_PROGRESS" && transition.state != state;
-        if off_the_path && row.is_some_and(|row| row.saga.progress.snapshots > 0) {
+        if off_the_path
+            && row
+                .as_ref()
+                .is_some_and(|row| row.saga.progress.snapshots > 0)
+        {
             let wanted = Some(RecordType::SagaSnapshot);
             let purpose = Purpose::Snapshot(index);
             let start = before(transition.at);
@@ -151,7 +156,7 @@ pub(super) fn lookups(
             .map(|((_, partition), next)| (*partition, *next))
             .collect()
     };
-    let begun = row.map(|row| row.saga.progress.started_at);
+    let begun = row.as_ref().map(|row| row.saga.progress.started_at);
     match waits_for {
         Some(waits) => {
             for topic in topics_of(waits) {
@@ -179,6 +184,30 @@ pub(super) fn lookups(
         ask(topic, true, None, start, None, Purpose::Other);
     }
     asked
+}
+
+/// Where to look while only the cart is known: at the ends of all logs, for so many
+/// offsets of each partition.
+pub(super) fn lookups_at_ends(offsets: u64) -> (Vec<Lookup>, Vec<Purpose>) {
+    let start = Start::Tail(i64::try_from(offsets).unwrap_or(i64::MAX));
+    let logs = Topic::ALL.iter().flat_map(|topic| {
+        let log = |is_dlq| Log {
+            topic: *topic,
+            is_dlq,
+        };
+        [Some(log(false)), topic.is_consumed().then(|| log(true))]
+    });
+    logs.flatten()
+        .map(|log| {
+            let lookup = Lookup {
+                log,
+                partition: None,
+                start,
+                wanted: None,
+            };
+            (lookup, Purpose::Other)
+        })
+        .unzip()
 }
 
 /// The records that follow from a transition.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::places::topics_of;
+use super::places::{topics_of, waits_for};
 use super::{Entry, Limits, Rows, Transition, WaitsFor};
 use crate::databases::Db;
 use crate::row::column;
@@ -53,9 +53,30 @@ const ROWS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The checkouts of a cart, where a table has an index of them.
+const CHECKOUTS: &[(&str, &str)] = &[
+    (
+        "inventory",
+        "SELECT checkout_id FROM reservations WHERE cart_id = $1",
+    ),
+    (
+        "payment",
+        "SELECT checkout_id FROM authorizations WHERE cart_id = $1",
+    ),
+];
+
 /// The rows of a participant that is not among those.
 const HOLDINGS: &str = "
 SELECT to_jsonb(h) AS row FROM holdings h WHERE h.checkout_id = ANY($1)";
+
+/// What the orchestrator's database has of a cart.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub(super) row: Option<Row>,
+    pub(super) past: Vec<Past>,
+    pub(super) waits_for: Option<WaitsFor>,
+    pub(super) positions: Positions,
+}
 
 /// A row of the history, and the record that caused it.
 pub(super) struct Past {
@@ -71,7 +92,33 @@ pub(super) struct Row {
     pub(super) wake_at: Option<Timestamp>,
 }
 
-pub(super) async fn saga(db: &Db, cart: Uuid) -> Result<Option<Row>> {
+/// Asks the orchestrator's database, and the participants' how far they have read.
+pub(super) async fn stored(
+    target: &Target,
+    cart: Uuid,
+    limits: Limits,
+    notes: &mut Vec<String>,
+) -> Result<Stored> {
+    let db = Db::orchestrator(target, limits.timeout).await?;
+    let row = saga(&db, cart).await?;
+    let past = history(&db, cart, limits.transitions).await?;
+    let waits_for = row.as_ref().and_then(|row| waits_for(&row.saga));
+    let positions = positions(target, &db, waits_for.as_ref(), limits, notes).await?;
+    if past.len() == limits.transitions as usize {
+        notes.push(format!(
+            "only the newest {} transitions are shown",
+            limits.transitions
+        ));
+    }
+    Ok(Stored {
+        row,
+        past,
+        waits_for,
+        positions,
+    })
+}
+
+async fn saga(db: &Db, cart: Uuid) -> Result<Option<Row>> {
     let rows = db.query(SAGA, &[&cart]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
@@ -86,7 +133,7 @@ pub(super) async fn saga(db: &Db, cart: Uuid) -> Result<Option<Row>> {
 }
 
 /// The history, oldest first.
-pub(super) async fn history(db: &Db, cart: Uuid, at_most: u32) -> Result<Vec<Past>> {
+async fn history(db: &Db, cart: Uuid, at_most: u32) -> Result<Vec<Past>> {
     let rows = db.query(HISTORY, &[&cart, &i64::from(at_most)]).await?;
     rows.iter()
         .rev()
@@ -121,7 +168,7 @@ pub(super) async fn history(db: &Db, cart: Uuid, at_most: u32) -> Result<Vec<Pas
 /// The next offsets that the services read, by topic and partition.
 pub(super) type Positions = BTreeMap<(Topic, i32), i64>;
 
-pub(super) async fn positions(
+async fn positions(
     target: &Target,
     orchestrator: &Db,
     waits_for: Option<&WaitsFor>,
@@ -159,19 +206,11 @@ pub(super) async fn positions(
     Ok(positions)
 }
 
-pub(super) async fn rows(
-    target: &Target,
-    row: Option<&Row>,
-    timeline: &[Entry],
-    past: &[Past],
-    limits: Limits,
-    notes: &mut Vec<String>,
-) -> Vec<Rows> {
-    let mut checkouts: BTreeSet<Uuid> = past
-        .iter()
-        .map(|past| past.transition.checkout_id)
-        .collect();
-    if let Some(row) = row {
+/// The checkouts that the orchestrator's database and the records name.
+pub(super) fn checkouts(stored: &Stored, timeline: &[Entry]) -> BTreeSet<Uuid> {
+    let past = stored.past.iter();
+    let mut checkouts: BTreeSet<Uuid> = past.map(|past| past.transition.checkout_id).collect();
+    if let Some(row) = &stored.row {
         let progress = &row.saga.progress;
         checkouts.insert(progress.checkout_id.into_untyped_uuid());
         checkouts.extend(progress.seen.iter().map(|id| id.into_untyped_uuid()));
@@ -186,6 +225,33 @@ pub(super) async fn rows(
             checkouts.extend(id.and_then(|id| id.parse::<Uuid>().ok()));
         }
     }
+    checkouts
+}
+
+/// The checkouts that the participants know by their cart. One that does not answer is
+/// left out: that is told where its rows are asked for.
+pub(super) async fn checkouts_of(target: &Target, cart: Uuid, limits: Limits) -> Vec<Uuid> {
+    let asked = CHECKOUTS.iter().map(async |(service, sql)| {
+        let Some(db) = Db::open(target, service, limits.timeout).await? else {
+            return Ok::<_, Error>(Vec::new());
+        };
+        let rows = db.query(sql, &[&cart]).await?;
+        rows.iter()
+            .map(|row| column::<Uuid>(row, "checkout_id"))
+            .collect::<Result<Vec<_>>>()
+    });
+    let answers = futures::future::join_all(asked).await;
+    answers.into_iter().flatten().flatten().collect()
+}
+
+/// The rows of these checkouts, and the saga's.
+pub(super) async fn rows(
+    target: &Target,
+    row: Option<&Row>,
+    checkouts: BTreeSet<Uuid>,
+    limits: Limits,
+    notes: &mut Vec<String>,
+) -> Vec<Rows> {
     let checkouts: Vec<Uuid> = checkouts.into_iter().collect();
     let mut all = Vec::new();
     if let Some(row) = row {

@@ -52,7 +52,13 @@ fn write_all(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
                 writeln!(out, "  operator: {note}")?;
             }
         }
-        _ => writeln!(out, "  {}", paint(WARN, "no saga"))?,
+        _ => {
+            let text = match explanation.orchestrator_answered {
+                true => "no saga",
+                false => "whether it has a saga is not known",
+            };
+            writeln!(out, "  {}", paint(WARN, text))?;
+        }
     }
     if let Some(waits) = &explanation.waits_for {
         writeln!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use audit::{Target, consumer};
 use contracts::ids::CartId;
-use contracts::{CE_ID, CE_SOURCE, CE_TYPE, Codec, TRACEPARENT, TraceContext};
+use contracts::{CE_ID, CE_SOURCE, CE_TYPE, Codec, DecodeError, TRACEPARENT, TraceContext};
 use uuid::Uuid;
 
 use super::gather::name;
@@ -22,6 +22,8 @@ pub(super) struct Assembly<'a> {
     pub(super) positions: &'a Positions,
     /// Records that are in the timeline already.
     pub(super) seen: BTreeSet<(Log, i32, i64)>,
+    /// How many records are not decoded, by what the registry's client says.
+    pub(super) undecoded: BTreeMap<String, usize>,
     pub(super) notes: Vec<String>,
 }
 
@@ -100,6 +102,14 @@ impl Assembly<'_> {
             timeline.extend(followed.remove(&index).into_iter().flatten());
         }
         timeline.extend(others);
+        for (error, count) in std::mem::take(&mut self.undecoded) {
+            let records = match count {
+                1 => "1 record is".to_owned(),
+                count => format!("{count} records are"),
+            };
+            self.notes
+                .push(format!("{records} shown without content: {error}"));
+        }
         timeline
     }
 
@@ -138,8 +148,13 @@ impl Assembly<'_> {
                 }
                 Some(message.to_json())
             }
-            Err(error) => {
-                remark.get_or_insert_with(|| clean(&format!("does not decode: {error}")));
+            Err(DecodeError::Poison(poison)) => {
+                remark.get_or_insert_with(|| clean(&format!("does not decode: {poison}")));
+                None
+            }
+            Err(DecodeError::Unavailable(error)) => {
+                *self.undecoded.entry(clean(&error.to_string())).or_default() += 1;
+                remark.get_or_insert_with(|| "not decoded: see the note".to_owned());
                 None
             }
         };

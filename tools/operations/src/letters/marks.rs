@@ -1,22 +1,17 @@
-//! Which letters were handled: kept in Kafka as a group's committed offsets.
+//! Which letters of a partition were handled, and how that is kept as text.
 //!
 //! The committed offset of a partition says that everything before it was handled,
 //! and its metadata which offsets behind it were: `7,9-12`; then who discarded letters,
-//! and why, as JSON: the newest that there is room for. Kafka forgets them some
-//! time after the last commit (`offsets.retention.minutes`, a week by default). Then
-//! letters that are still in their topic count as open again; that is harmless,
-//! since a record that is redriven twice is recognised like any repeat.
+//! and why, as JSON: the newest that there is room for. Letters side by side take no
+//! more room than one; some hundreds can be handled with open ones in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use audit::{Error, Result, Target};
 use jiff::Timestamp;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 /// What brokers take as metadata, by default, in bytes.
-const METADATA_MAX_BYTES: usize = 4_096;
+pub(super) const METADATA_MAX_BYTES: usize = 4_096;
 
 /// Who discarded letters, when and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,14 +52,13 @@ impl Marks {
         offset < self.handled_to || self.handled.contains(&offset)
     }
 
-    /// Adds offsets, in a log that begins at `low`.
-    fn add(&mut self, offsets: impl IntoIterator<Item = i64>, low: i64) {
-        self.handled.extend(offsets);
-        self.handled_to = self.handled_to.max(low);
-        while self.handled.remove(&self.handled_to) {
-            self.handled_to += 1;
-        }
-        self.handled = self.handled.split_off(&self.handled_to);
+    /// How many offsets with a handled one behind them are open.
+    pub(super) fn open_between(&self) -> u64 {
+        let last = self.handled.last();
+        // The first open one is at `handled_to`.
+        let behind = last.map_or(0, |last| last + 1 - self.handled_to);
+        let behind = u64::try_from(behind).unwrap_or(0);
+        behind.saturating_sub(self.handled.len() as u64)
     }
 
     /// Who discarded the letter at an offset, and why, where that is known.
@@ -77,17 +71,48 @@ impl Marks {
         Some(&note.discarded)
     }
 
-    /// Keeps who discarded these, and why; forgets it of letters before `low`.
-    fn note(&mut self, offsets: &[i64], discarded: &Discarded, low: i64) {
-        self.notes
-            .retain(|note| ranges(&note.letters).any(|(_, to)| to >= low));
-        self.notes.push(Note {
-            letters: text_of(&offsets.iter().copied().collect()),
-            discarded: discarded.clone(),
-        });
+    /// Marks offsets as handled, in a log that begins at `low`; with who discarded
+    /// them and why, where they were.
+    pub(super) fn put(&mut self, offsets: &[i64], low: i64, discarded: Option<&Discarded>) {
+        self.handled.extend(offsets);
+        self.handled_to = self.handled_to.max(low);
+        while self.handled.remove(&self.handled_to) {
+            self.handled_to += 1;
+        }
+        self.handled = self.handled.split_off(&self.handled_to);
+        if let Some(discarded) = discarded {
+            // What the log has lost nobody asks for.
+            self.notes
+                .retain(|note| ranges(&note.letters).any(|(_, to)| to >= low));
+            self.notes.push(Note {
+                letters: text_of(&offsets.iter().copied().collect()),
+                discarded: discarded.clone(),
+            });
+        }
     }
 
-    fn of(committed: i64, metadata: &str) -> Self {
+    /// How many of these offsets could be put, the first of them, so that there is room
+    /// for the text; that there is none for all of them is known.
+    pub(super) fn room_for(
+        &self,
+        offsets: &[i64],
+        low: i64,
+        discarded: Option<&Discarded>,
+    ) -> usize {
+        let (mut fit, mut too_many) = (0, offsets.len());
+        while fit + 1 < too_many {
+            let half = usize::midpoint(fit, too_many);
+            let mut marks = self.clone();
+            marks.put(&offsets[..half], low, discarded);
+            match marks.text(discarded.is_some()) {
+                Some(_) => fit = half,
+                None => too_many = half,
+            }
+        }
+        fit
+    }
+
+    pub(super) fn of(committed: i64, metadata: &str) -> Self {
         // Digits, commas and dashes; then the notes, if there are any.
         let (handled, notes) = match metadata.find('[') {
             Some(at) => metadata.split_at(at),
@@ -101,12 +126,13 @@ impl Marks {
         }
     }
 
-    /// The text that is kept; of the notes the newest that there is room for, but no
-    /// less than `notes_min` of them. Nothing where there is no room.
-    fn metadata(&self, notes_min: usize) -> Option<String> {
+    /// The text that is kept; of the notes the newest that there is room for, and the
+    /// last one at least if `keep_last`. Nothing where there is no room.
+    pub(super) fn text(&self, keep_last: bool) -> Option<String> {
         let handled = text_of(&self.handled);
         let most = self.notes.len();
-        let texts = (notes_min.min(most)..=most).rev().map(|number| {
+        let least = usize::from(keep_last).min(most);
+        let mut texts = (least..=most).rev().map(|number| {
             let newest = &self.notes[most - number..];
             match newest.is_empty() {
                 true => handled.clone(),
@@ -114,9 +140,7 @@ impl Marks {
                 false => handled.clone() + &serde_json::to_string(newest).unwrap_or_default(),
             }
         });
-        texts
-            .into_iter()
-            .find(|text| text.len() <= METADATA_MAX_BYTES)
+        texts.find(|text| text.len() <= METADATA_MAX_BYTES)
     }
 }
 
@@ -144,103 +168,12 @@ fn text_of(offsets: &BTreeSet<i64>) -> String {
     texts.collect::<Vec<_>>().join(",")
 }
 
-fn consumer(target: &Target) -> Result<BaseConsumer> {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &target.kafka.bootstrap_servers)
-        .set("client.id", "checkout-operations")
-        .set(
-            "group.id",
-            format!("{}checkout-dead-letters", target.topics.prefix()),
-        )
-        .set("enable.auto.commit", "false")
-        .set("log.connection.close", "false");
-    for (name, value) in &target.kafka.properties {
-        config.set(name, value);
-    }
-    config
-        .create()
-        .map_err(Error::kafka("cannot create a Kafka consumer"))
-}
-
-/// What was handled of a dead-letter topic, by partition. Blocks.
-pub(super) fn read(
-    target: &Target,
-    topic: &str,
-    partitions: &[i32],
-) -> Result<BTreeMap<i32, Marks>> {
-    let mut asked = TopicPartitionList::new();
-    for partition in partitions {
-        asked.add_partition(topic, *partition);
-    }
-    let committed = consumer(target)?
-        .committed_offsets(asked, target.kafka.timeout)
-        .map_err(Error::kafka(format!(
-            "cannot ask what was handled of {topic}"
-        )))?;
-    Ok(committed
-        .elements()
-        .iter()
-        .filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => {
-                Some((element.partition(), Marks::of(offset, element.metadata())))
-            }
-            _ => None,
-        })
-        .collect())
-}
-
-/// Marks offsets of a dead-letter topic as handled, or only finds out whether that
-/// is possible; with who discarded them and why, where they were. Blocks.
-pub(super) fn mark(
-    target: &Target,
-    topic: &str,
-    handled: &BTreeMap<i32, Vec<i64>>,
-    discarded: Option<&Discarded>,
-    dry_run: bool,
-) -> Result<()> {
-    let partitions: Vec<i32> = handled.keys().copied().collect();
-    let mut marks = read(target, topic, &partitions)?;
-    let consumer = consumer(target)?;
-    let mut commit = TopicPartitionList::new();
-    for (partition, offsets) in handled {
-        let (low, _) = consumer
-            .fetch_watermarks(topic, *partition, target.kafka.timeout)
-            .map_err(Error::kafka(format!("cannot ask for the ends of {topic}")))?;
-        let marks = marks.entry(*partition).or_default();
-        marks.add(offsets.iter().copied(), low);
-        if let Some(discarded) = discarded {
-            marks.note(offsets, discarded, low);
-        }
-        let metadata = marks
-            .metadata(usize::from(discarded.is_some()))
-            .ok_or_else(|| {
-                Error::Invalid(format!(
-                    "too many letters in the middle of {topic}, partition {partition}, would be \
-                     handled, to remember which: handle the oldest ones first"
-                ))
-            })?;
-        let cannot = || Error::kafka(format!("cannot mark letters of {topic}"));
-        let mut element = commit.add_partition(topic, *partition);
-        element
-            .set_offset(Offset::Offset(marks.handled_to))
-            .map_err(cannot())?;
-        element.set_metadata(metadata);
-    }
-    if dry_run || handled.is_empty() {
-        return Ok(());
-    }
-    consumer
-        .commit(&commit, CommitMode::Sync)
-        .map_err(Error::kafka(format!("cannot mark letters of {topic}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn kept(marks: &Marks) -> String {
-        marks.metadata(0).unwrap()
+        marks.text(false).unwrap()
     }
 
     fn night(reason: &str) -> Discarded {
@@ -251,35 +184,51 @@ mod tests {
         }
     }
 
+    /// Every second offset of so many.
+    fn every_second(number: i64) -> Vec<i64> {
+        (0..number).map(|n| 101 + 2 * n).collect()
+    }
+
     #[test]
     fn marks_close_up_and_survive_their_text() {
         let mut marks = Marks::default();
-        marks.add([3, 5, 6, 7], 0);
+        marks.put(&[3, 5, 6, 7], 0, None);
         assert_eq!((marks.handled_to, kept(&marks).as_str()), (0, "3,5-7"));
         assert_eq!(Marks::of(0, "3,5-7"), marks);
         assert!(marks.is_handled(6) && !marks.is_handled(4) && !marks.is_handled(0));
-        marks.add([0, 1, 2], 0);
+        marks.put(&[0, 1, 2], 0, None);
         assert_eq!((marks.handled_to, kept(&marks).as_str()), (4, "5-7"));
         // The log has lost its beginning.
-        marks.add([9], 6);
+        marks.put(&[9], 6, None);
         assert_eq!((marks.handled_to, kept(&marks).as_str()), (8, "9"));
-        marks.add([8], 6);
+        marks.put(&[8], 6, None);
         assert_eq!((marks.handled_to, kept(&marks).as_str()), (10, ""));
+    }
+
+    #[test]
+    fn open_offsets_before_a_handled_one_are_counted() {
+        let mut marks = Marks::default();
+        assert_eq!(marks.open_between(), 0);
+        marks.put(&[3, 5, 6, 7], 0, None);
+        assert_eq!(marks.open_between(), 4);
+        marks.put(&[0, 1, 2], 0, None);
+        assert_eq!(marks.open_between(), 1);
+        marks.put(&[4], 0, None);
+        assert_eq!(marks.open_between(), 0);
     }
 
     #[test]
     fn who_discarded_letters_and_why_is_kept_with_the_marks() {
         let mut marks = Marks::default();
-        marks.add([3, 4, 7], 0);
-        marks.note(&[3, 4, 7], &night("not ours, says [shop]"), 0);
+        marks.put(&[3, 4, 7], 0, Some(&night("not ours, says [shop]")));
         let again = Marks::of(0, &kept(&marks));
         assert_eq!(again, marks);
         assert_eq!(again.discarded(4).unwrap().reason, "not ours, says [shop]");
         assert_eq!(again.discarded(5), None);
         // Also when they are before all that is open, until the log has lost them.
-        marks.add([0, 1, 2], 0);
+        marks.put(&[0, 1, 2], 0, None);
         assert!(Marks::of(5, &kept(&marks)).discarded(3).is_some());
-        marks.note(&[9], &night("later"), 8);
+        marks.put(&[9], 8, Some(&night("later")));
         assert_eq!(marks.discarded(7), None);
     }
 
@@ -287,16 +236,37 @@ mod tests {
     fn the_newest_notes_are_kept_and_marks_come_first() {
         let mut marks = Marks::default();
         for offset in 0..10 {
-            marks.note(&[offset], &night(&"x".repeat(1_000)), 0);
+            marks.put(&[offset], 0, Some(&night(&"x".repeat(1_000))));
         }
         let again = Marks::of(10, &kept(&marks));
         assert!(again.discarded(9).is_some() && again.discarded(0).is_none());
         // As many gaps as there is room for, and none for a note.
-        marks.add((100..3_000).step_by(2).take(700), 0);
+        marks.put(&every_second(800), 0, None);
         assert_eq!(Marks::of(0, &kept(&marks)).notes.len(), 0);
-        assert_eq!(marks.metadata(1), None);
-        marks.add((100..9_000).step_by(2), 0);
-        assert_eq!(marks.metadata(0), None);
+        assert_eq!(marks.text(true), None);
+        marks.put(&every_second(4_000), 0, None);
+        assert_eq!(marks.text(false), None);
+    }
+
+    #[test]
+    fn as_many_are_taken_as_there_is_room_for() {
+        let marks = Marks::default();
+        let wanted = every_second(2_000);
+        let room = marks.room_for(&wanted, 0, None);
+        assert!((700..1_000).contains(&room), "{room}");
+        let text_with = |number: usize| {
+            let mut marks = marks.clone();
+            marks.put(&wanted[..number], 0, None);
+            marks.text(false)
+        };
+        assert!(text_with(room).is_some() && text_with(room + 1).is_none());
+        // A note says which letters it is about, so there is less room with one.
+        let noted = marks.room_for(&wanted, 0, Some(&night("the test")));
+        assert!((300..room).contains(&noted), "{noted}");
+        // Side by side there is room for any number.
+        let mut all = Marks::default();
+        all.put(&(0..100_000).collect::<Vec<_>>(), 0, None);
+        assert_eq!((all.handled_to, kept(&all).as_str()), (100_000, ""));
     }
 
     #[test]

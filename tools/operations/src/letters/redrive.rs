@@ -1,59 +1,29 @@
-//! Publishes letters again where they came from, or passes them over for good.
+//! Publishes letters again where they came from.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use audit::{Error, Result, Target};
-use jiff::Timestamp;
-use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval};
+use audit::{Result, Target};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::{Discarded, ERRORS, Letter, LetterId, Letters, marks};
+use super::ledger::{Ledger, MARK_EVERY};
+use super::{ERRORS, Letter, Letters, Redriven, remember};
 use crate::publish::{Outgoing, Publisher};
-use crate::show::{BAD, GOOD, WARN, clean, paint, table};
+use crate::show::clean;
 
 /// Headers that tell of an earlier redrive.
 const REDRIVEN: &str = "checkout_redriven_";
-/// So many are published between two marks: after a crash they are published again.
-const MARK_EVERY: usize = 100;
-
-/// What came of a letter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Redriven {
-    /// The letter.
-    pub letter: LetterId,
-    /// The topic that it goes to.
-    pub to: String,
-    /// Partition and offset that it has there now.
-    pub place: Option<(i32, i64)>,
-    /// What is still wrong with it: it will probably come back.
-    pub warning: Option<String>,
-    /// Why it was not published.
-    pub error: Option<String>,
-}
-
-fn plan(target: &Target, letter: &Letter) -> Redriven {
-    Redriven {
-        letter: letter.letter.clone(),
-        to: target.topics.name(letter.topic).to_owned(),
-        place: None,
-        warning: letter
-            .decodes_not
-            .as_ref()
-            .map(|why| format!("still does not decode: {why}")),
-        error: None,
-    }
-}
+/// The shortest pause between two records: what is less is no interval.
+const PAUSE_MIN: Duration = Duration::from_nanos(1);
 
 /// What redriving would do: nothing is published.
 ///
 /// # Errors
-/// When it could not be remembered which letters were handled.
+/// When it could not be remembered which letters were handled; says what to do instead.
 pub async fn rehearse(target: &Target, letters: &Letters) -> Result<Vec<Redriven>> {
-    mark(target, letters.letters.iter(), None, true).await?;
-    let planned = letters.letters.iter().map(|letter| plan(target, letter));
+    check(target, letters).await?;
+    let letters = letters.letters.iter();
+    let planned = letters.map(|letter| Redriven::planned(&target.topics, letter));
     Ok(planned.collect())
 }
 
@@ -61,9 +31,13 @@ pub async fn rehearse(target: &Target, letters: &Letters) -> Result<Vec<Redriven
 /// at most so many a second; `operator` and `reason` go into headers. What was
 /// published is marked as handled. `tell` hears how far it is.
 ///
+/// What goes wrong later than before the first letter is in the result: a letter that
+/// alone cannot be published, and, where the cluster is lost, what was published and
+/// could not be marked, and what was not tried.
+///
 /// # Errors
-/// When Kafka cannot be reached, or it could not be remembered which letters were
-/// handled; a letter that alone cannot be published is in the result.
+/// When Kafka cannot be reached before anything is published, or it could not be
+/// remembered which letters were handled.
 pub async fn redrive(
     target: &Target,
     letters: &Letters,
@@ -72,64 +46,49 @@ pub async fn redrive(
     reason: &str,
     tell: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Vec<Redriven>> {
-    // Before anything is published: that it can be remembered.
-    mark(target, letters.letters.iter(), None, true).await?;
+    check(target, letters).await?;
     let publisher = Publisher::new(&target.kafka)?;
-    let mut ticks = interval(Duration::from_secs(1) / rate.get());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut all = Vec::with_capacity(letters.letters.len());
-    let mut published = Vec::new();
-    for letter in &letters.letters {
-        ticks.tick().await;
-        let mut done = plan(target, letter);
-        match publisher
-            .send(outgoing(target, letter, operator, reason))
-            .await
-        {
-            Ok(place) => {
-                done.place = Some(place);
-                published.push(letter);
-            }
-            Err(error) => done.error = Some(error.to_string()),
+    let letters = letters.letters.as_slice();
+    let mut ledger = Ledger::of(&target.topics, letters);
+    let mut turns = turns(rate);
+    for (index, letter) in letters.iter().enumerate() {
+        turns.tick().await;
+        let record = outgoing(target, letter, operator, reason);
+        ledger.sent(index, publisher.send(record).await);
+        tell(&format!("{} of {} redriven", index + 1, letters.len()));
+        if ledger.is_due() {
+            mark(target, &mut ledger).await;
         }
-        all.push(done);
-        if published.len() >= MARK_EVERY {
-            mark(target, published.drain(..), None, false).await?;
+        if ledger.is_stopped() {
+            break;
         }
-        tell(&format!(
-            "{} of {} redriven",
-            all.len(),
-            letters.letters.len()
-        ));
     }
-    mark(target, published.into_iter(), None, false).await?;
-    Ok(all)
+    // What was published last, and once more what could not be marked.
+    mark(target, &mut ledger).await;
+    Ok(ledger.close())
 }
 
-/// Marks letters as handled without publishing them; `operator` and `reason` are kept
-/// with the marks. The letters stay in their topic until its retention is over. A dry
-/// run only finds out whether it can be remembered.
-///
-/// # Errors
-/// When it could not be remembered.
-pub async fn discard(
-    target: &Target,
-    letters: &Letters,
-    operator: &str,
-    reason: &str,
-    dry_run: bool,
-) -> Result<()> {
-    let discarded = Discarded {
-        by: clean(operator),
-        at: Timestamp::now(),
-        reason: clean(reason),
-    };
-    // Of all topics, before anything is marked.
-    mark(target, letters.letters.iter(), Some(&discarded), true).await?;
-    match dry_run {
-        true => Ok(()),
-        false => mark(target, letters.letters.iter(), Some(&discarded), false).await,
+/// Whether they can be marked, batch by batch.
+async fn check(target: &Target, letters: &Letters) -> Result<()> {
+    let batches = letters.letters.chunks(MARK_EVERY);
+    let batches = batches.map(|batch| remember::places(batch.iter()));
+    remember::check(target, batches.collect(), None).await
+}
+
+async fn mark(target: &Target, ledger: &mut Ledger<'_>) {
+    let places = remember::places(ledger.unmarked());
+    if !places.is_empty() {
+        let failed = remember::mark(target, places, None).await;
+        ledger.marked(&failed);
     }
+}
+
+/// Ticks at most so often a second, from now on; also after one that came late.
+fn turns(rate: NonZeroU32) -> Interval {
+    let pause = Duration::from_secs(1) / rate.get();
+    let mut turns = interval(pause.max(PAUSE_MIN));
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
 }
 
 fn outgoing(target: &Target, letter: &Letter, operator: &str, reason: &str) -> Outgoing {
@@ -154,49 +113,37 @@ fn outgoing(target: &Target, letter: &Letter, operator: &str, reason: &str) -> O
     }
 }
 
-async fn mark(
-    target: &Target,
-    letters: impl Iterator<Item = &Letter>,
-    discarded: Option<&Discarded>,
-    dry_run: bool,
-) -> Result<()> {
-    let mut handled: BTreeMap<String, BTreeMap<i32, Vec<i64>>> = BTreeMap::new();
-    for letter in letters {
-        let id = &letter.letter;
-        let of_topic = handled.entry(id.topic.clone()).or_default();
-        of_topic.entry(id.partition).or_default().push(id.offset);
-    }
-    let (target, discarded) = (target.clone(), discarded.cloned());
-    tokio::task::spawn_blocking(move || {
-        for (topic, handled) in &handled {
-            marks::mark(&target, topic, handled, discarded.as_ref(), dry_run)?;
-        }
-        Ok(())
-    })
-    .await
-    .map_err(|_| Error::Invalid("the thread that asks Kafka broke down".to_owned()))?
-}
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, advance};
 
-impl Redriven {
-    /// A table for people, with colours.
-    pub fn text(all: &[Redriven], dry_run: bool) -> String {
-        let rows = all.iter().map(|one| {
-            let (style, result, detail) = match (&one.error, &one.warning) {
-                (Some(error), _) => (BAD, "failed", error.clone()),
-                (None, Some(warning)) if dry_run => (WARN, "would be redriven", warning.clone()),
-                (None, _) if dry_run => (GOOD, "would be redriven", String::new()),
-                (None, warning) => (GOOD, "redriven", warning.clone().unwrap_or_default()),
-            };
-            vec![
-                one.letter.to_string(),
-                paint(style, result),
-                match one.place {
-                    Some((partition, offset)) => format!("{}:{partition}:{offset}", one.to),
-                    None => one.to.clone(),
-                },
-                detail,
-            ]
-        });
-        table(&["LETTER", "RESULT", "TO", ""], rows.collect())
+    use super::*;
+
+    fn rate(number: u32) -> NonZeroU32 {
+        NonZeroU32::new(number).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_the_rate_are_published_in_a_second() {
+        let begin = Instant::now();
+        let mut turns = turns(rate(4));
+        for _ in 0..9 {
+            turns.tick().await;
+        }
+        // The first at once, then eight pauses.
+        assert_eq!(begin.elapsed(), Duration::from_secs(2));
+        // Time that was lost is not made up for by a burst.
+        advance(Duration::from_secs(60)).await;
+        turns.tick().await;
+        let late = Instant::now();
+        turns.tick().await;
+        assert_eq!(late.elapsed(), Duration::from_millis(250));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_rate_that_can_be_said_is_one() {
+        for number in [1, 1_000_000_000, u32::MAX] {
+            turns(rate(number)).tick().await;
+        }
     }
 }

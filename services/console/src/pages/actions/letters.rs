@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use axum::extract::{RawQuery, State};
 use maud::{Markup, html};
-use operations::letters::{self, Filter, LetterId, Letters, Redriven};
+use operations::letters::{self, Filter, LetterId, Letters, Redriven, Verdict};
 
 use super::{reason, why};
 use crate::console::Shared;
@@ -219,11 +219,16 @@ fn table(letters: &Letters, results: &[Redriven], fate: Fate, is_done: bool) -> 
 
 fn outcome(result: &Redriven, fate: Fate, is_done: bool) -> Markup {
     html! {
-        @match (&result.error, is_done) {
-            (Some(error), _) => { span.mark.bad { "failed" } " " (error) },
-            (None, true) => span.mark.good { (fate.past()) },
-            (None, false) => span.mark.plain { "would be " (fate.past()) },
+        @match result.result {
+            Verdict::NotMarked => span.mark.bad { "published, but still open" },
+            Verdict::NotPublished => span.mark.bad { "failed" },
+            Verdict::NotTried => span.mark.bad { "not tried" },
+            Verdict::WouldBeRedriven | Verdict::Redriven => {
+                @if is_done { span.mark.good { (fate.past()) } }
+                @else { span.mark.plain { "would be " (fate.past()) } }
+            },
         }
+        @if let Some(error) = &result.error { " " (error) }
         @if let (Some(warning), Fate::Redrive) = (&result.warning, fate) {
             p.notice { (warning) "; it will probably come back" }
         }

@@ -215,7 +215,7 @@ async fn chosen(console: &Shared, carts: &[CartId]) -> Result<(Vec<Listed>, Vec<
 fn step_of(sagas: &[Listed]) -> Option<Step> {
     let steps: Vec<_> = sagas
         .iter()
-        .map(|of| of.saga.progress.state.step())
+        .map(|of| of.saga.as_ref()?.progress.state.step())
         .collect();
     let first = steps.first().copied().flatten();
     first.filter(|_| steps.iter().all(|step| *step == first))
