@@ -1,11 +1,7 @@
 //! Instances one by one: how they end and return, what they count and own.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use contracts::RecordType;
-use contracts::ids::{CheckoutId, checkout_id};
-use contracts::messages::CartCheckedOut;
 use stack::ServiceInstance;
 use tokio::process::Command;
 
@@ -106,28 +102,6 @@ impl System {
             owned.iter().all(|owned| *owned > 0.0) && owned.iter().sum::<f64>() == all
         })
         .await;
-    }
-
-    /// Fails unless every cart has exactly one outcome on the public topics, in
-    /// exactly one record, for a reader that sees what is committed.
-    pub fn assert_outcomes_once(&self, carts: &[CartCheckedOut]) {
-        let mut records: BTreeMap<CheckoutId, Vec<RecordType>> = carts
-            .iter()
-            .map(|cart| (checkout_id(cart.event_id), Vec::new()))
-            .collect();
-        for seen in self.recorder.all() {
-            let Some(message) = &seen.message else {
-                continue;
-            };
-            let record = message.record_type();
-            if record.topic().is_public()
-                && let Some(of) = message.checkout_id().and_then(|id| records.get_mut(&id))
-            {
-                of.push(record);
-            }
-        }
-        records.retain(|_, records| records.len() != 1);
-        assert!(records.is_empty(), "not one outcome each: {records:#?}");
     }
 
     /// Waits until a condition holds, asked again and again.

@@ -39,6 +39,21 @@ pub use system::{
     product,
 };
 
+/// What a test draws its faults from: `TEST_SEED`, to play a run again, or a number by
+/// chance. Shown where the test fails.
+#[allow(
+    clippy::print_stdout,
+    reason = "captured, and shown where the test fails"
+)]
+pub fn seed() -> u64 {
+    let given = std::env::var("TEST_SEED").ok();
+    let seed = given.map_or_else(rand::random, |seed| {
+        seed.parse().expect("TEST_SEED is a number")
+    });
+    println!("TEST_SEED={seed}");
+    seed
+}
+
 /// Tells what a test does not look at on this machine, in one line. Not by `eprintln!`, which
 /// a test that passes does not show.
 pub fn skipped(what: &str) {

@@ -10,6 +10,7 @@
 mod databases;
 mod observing;
 mod publishing;
+mod reading;
 mod settling;
 
 use std::collections::BTreeMap;

@@ -58,9 +58,7 @@ async fn no_cart_is_lost_or_doubled_when_services_are_killed() {
         160 + 20,
         "all but the declined and those that found no stock"
     );
-    for cart in &carts {
-        system.assert_one_outcome(cart).await;
-    }
+    system.assert_outcomes_once(&carts);
     system.assert_settled(&[]).await;
 }
 
@@ -83,9 +81,7 @@ async fn outsiders_read_each_outcome_once_however_often_the_orchestrator_dies() 
     for cart in &carts {
         assert!(matches!(system.outcome(cart).await, Outcome::Created(_)));
     }
-    for cart in &carts {
-        system.assert_one_outcome(cart).await;
-    }
+    system.assert_outcomes_once(&carts);
     system.assert_settled(&[]).await;
 }
 
@@ -110,8 +106,8 @@ async fn two_instances_share_the_work_and_one_takes_over() {
     }
     for cart in &carts {
         assert!(matches!(system.outcome(cart).await, Outcome::Created(_)));
-        system.assert_one_outcome(cart).await;
     }
+    system.assert_outcomes_once(&carts);
     system.assert_settled(&[]).await;
 }
 

@@ -8,7 +8,7 @@ use flow::Step;
 use futures::future::join_all;
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
-use integration_tests::{EVERY, Network, Options, SERVICES, System, participant};
+use integration_tests::{EVERY, Network, Options, SERVICES, System, participant, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use stack::Service;
@@ -23,8 +23,7 @@ const HOLD_AFTER_THIRD_COMMIT: &str = "after-commit=3*off->1*sleep(20000)->off";
 #[tokio::test(flavor = "multi_thread")]
 async fn every_service_is_killed_at_random_moments() {
     let system = System::start("killed_at_random", Options::default()).await;
-    let seed: u64 = rand::random();
-    eprintln!("the moments are drawn from the seed {seed}");
+    let seed = seed();
     // Side by side, so that services also die and return together.
     let kills = join_all(SERVICES.iter().zip(0..).map(async |(service, number)| {
         let mut random = StdRng::seed_from_u64(seed.wrapping_add(number));
