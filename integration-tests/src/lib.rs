@@ -35,8 +35,8 @@ mod world;
 pub use proxy::{Lost, Network, Proxy};
 pub use recorder::{PATIENCE, Recorder, Seen};
 pub use system::{
-    EVERY, Holdings, IMPATIENT, Options, Outcome, Proxies, SERVICES, System, all_but, participant,
-    product,
+    EVERY, Holdings, IMPATIENT, Options, Outcome, Proxies, QUICK_BRAKE, SERVICES, System, all_but,
+    participant, product,
 };
 
 /// What a test draws its faults from: `TEST_SEED`, to play a run again, or a number by

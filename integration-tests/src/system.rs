@@ -69,6 +69,18 @@ pub const IMPATIENT: &[(&str, &str, &str)] = &[
     ("orchestrator", "BRAKE", "off"),
 ];
 
+/// An orchestrator that soon finds out that a participant is silent, and holds back what
+/// is for it; without its brake each checkout would be given up after about five seconds.
+pub const QUICK_BRAKE: &[(&str, &str, &str)] = &[
+    ("orchestrator", "REPLY_WAIT_FIRST_MS", "1000"),
+    ("orchestrator", "REPLY_WAIT_MAX_MS", "2000"),
+    ("orchestrator", "REPLY_TRIES", "3"),
+    ("orchestrator", "BRAKE_POLL_MS", "250"),
+    ("orchestrator", "BRAKE_SILENCE_MS", "3500"),
+    ("orchestrator", "BRAKE_PROBES_PER_SECOND", "4"),
+    ("orchestrator", "BRAKE_HOLD_MAX_MS", "5000"),
+];
+
 /// How an installation of a test differs from the usual one.
 #[derive(Clone, Copy)]
 pub struct Options {

@@ -1,4 +1,5 @@
-//! Headers of a record: CloudEvents in binary mode, and the trace.
+//! Headers of a record: CloudEvents in binary mode, and the trace; those of a dead letter
+//! are named as Kafka Connect names them.
 
 use jiff::Timestamp;
 
@@ -20,6 +21,21 @@ pub const CE_SUBJECT: &str = "ce_subject";
 pub const CONTENT_TYPE: &str = "content-type";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
+
+/// What all headers begin with that a record got when it was put aside.
+pub const DLQ_HEADERS: &str = "__connect.errors.";
+/// The service that could not handle it.
+pub const DLQ_SERVICE: &str = "__connect.errors.connector.name";
+/// Why: an [`ErrorCode`](crate::ErrorCode).
+pub const DLQ_CODE: &str = "__connect.errors.exception.class.name";
+/// The same in words.
+pub const DLQ_DETAIL: &str = "__connect.errors.exception.message";
+/// The topic that it was read from.
+pub const DLQ_TOPIC: &str = "__connect.errors.topic";
+/// The partition of that topic.
+pub const DLQ_PARTITION: &str = "__connect.errors.partition";
+/// Its offset there.
+pub const DLQ_OFFSET: &str = "__connect.errors.offset";
 
 /// The headers that go with `message`, published by `source` (a URI reference
 /// such as `/checkout/inventory`) at `time` as part of `trace`.

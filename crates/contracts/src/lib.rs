@@ -23,7 +23,8 @@ pub use catalogue::{Message, Record, RecordType};
 pub use codec::Codec;
 pub use error::{DecodeError, EncodeError, ErrorCode, Poison};
 pub use headers::{
-    CE_ID, CE_SOURCE, CE_SPECVERSION, CE_SUBJECT, CE_TIME, CE_TYPE, CONTENT_TYPE, TRACEPARENT,
+    CE_ID, CE_SOURCE, CE_SPECVERSION, CE_SUBJECT, CE_TIME, CE_TYPE, CONTENT_TYPE, DLQ_CODE,
+    DLQ_DETAIL, DLQ_HEADERS, DLQ_OFFSET, DLQ_PARTITION, DLQ_SERVICE, DLQ_TOPIC, TRACEPARENT,
     headers,
 };
 pub use registry::{Registry, RegistryConfig, RegistryError};

@@ -1,8 +1,9 @@
 //! What a dead-letter record looks like: bytes, key and headers of the record
-//! unchanged, plus headers that say what was wrong, named as Kafka Connect names
-//! them.
+//! unchanged, plus headers that say what was wrong.
 
-use contracts::{Poison, TopicNames};
+use contracts::{
+    DLQ_CODE, DLQ_DETAIL, DLQ_OFFSET, DLQ_PARTITION, DLQ_SERVICE, DLQ_TOPIC, Poison, TopicNames,
+};
 
 use crate::intake::RawRecord;
 use crate::stored::{StoredHeader, StoredRecord};
@@ -21,15 +22,15 @@ pub(crate) fn dead_letter(
     detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
     let mut headers = record.headers.clone();
     for (name, value) in [
-        ("topic", topics.name(record.home.topic).to_owned()),
-        ("partition", record.home.partition.to_string()),
-        ("offset", record.offset.to_string()),
-        ("connector.name", service.to_owned()),
-        ("exception.class.name", poison.code.as_str().to_owned()),
-        ("exception.message", detail),
+        (DLQ_TOPIC, topics.name(record.home.topic).to_owned()),
+        (DLQ_PARTITION, record.home.partition.to_string()),
+        (DLQ_OFFSET, record.offset.to_string()),
+        (DLQ_SERVICE, service.to_owned()),
+        (DLQ_CODE, poison.code.as_str().to_owned()),
+        (DLQ_DETAIL, detail),
     ] {
         headers.push(StoredHeader {
-            name: format!("__connect.errors.{name}"),
+            name: name.to_owned(),
             value: Some(value.into_bytes()),
         });
     }

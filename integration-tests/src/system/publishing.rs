@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 
 use contracts::ids::GenericUuid;
 use contracts::messages::{CartCheckedOut, SetStock};
-use contracts::{Message, Topic, TraceContext};
+use contracts::{DLQ_CODE, Message, Topic, TraceContext};
+use futures::future::join_all;
+use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::FutureRecord;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -32,7 +34,7 @@ impl System {
 
     /// Publishes several carts without waiting in between.
     pub async fn publish_all(&self, carts: &[&CartCheckedOut]) {
-        futures::future::join_all(carts.iter().map(|cart| self.publish(cart))).await;
+        join_all(carts.iter().map(|cart| self.publish(cart))).await;
     }
 
     /// Publishes a cart as part of a trace.
@@ -106,6 +108,33 @@ impl System {
             .send(record, PATIENCE)
             .await
             .unwrap_or_else(|(error, _)| panic!("not published: {error}"));
+    }
+
+    /// Puts records aside in this order, as a service would have: key, value and code of
+    /// each.
+    pub async fn bury(&self, dlq: &str, letters: &[(&str, &[u8], &str)]) {
+        // Dead-letter topics take larger records than the topics that they are of.
+        let producer: FutureProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.installation.bootstrap_servers)
+            .set("message.max.bytes", "8388608")
+            .set("enable.idempotence", "true")
+            .create()
+            .expect("a producer");
+        let buried = letters.iter().map(|(key, value, code)| {
+            let headers = OwnedHeaders::new().insert(Header {
+                key: DLQ_CODE,
+                value: Some(*code),
+            });
+            let record = FutureRecord::to(dlq)
+                .key(*key)
+                .payload(*value)
+                .headers(headers);
+            let sent = producer.send_result(record);
+            sent.unwrap_or_else(|(error, _)| panic!("not buried: {error}"))
+        });
+        for delivery in join_all(buried.collect::<Vec<_>>()).await {
+            delivery.expect("the producer lives").expect("buried");
+        }
     }
 
     /// Publishes a record once more, as it is.

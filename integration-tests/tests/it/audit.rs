@@ -7,9 +7,6 @@ use audit::{Options as Look, Report, Rule};
 use contracts::ids::{CheckoutId, EventId, GenericUuid, OrderId, checkout_id};
 use contracts::messages::{CartCheckedOut, CheckoutFailed, OrderCreated};
 use contracts::{Message, Topic};
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::Value;
 use stack::{Progress, Service};
 use tokio::process::Command;
@@ -17,7 +14,7 @@ use uuid::Uuid;
 
 use integration_tests::carts::{again, cart};
 use integration_tests::load::Load;
-use integration_tests::{Options, Outcome, PATIENCE, System, product};
+use integration_tests::{Options, Outcome, System, product};
 
 /// The simulated gateway declines amounts that end so.
 const DECLINED_PRICE: i64 = 1051;
@@ -330,36 +327,20 @@ async fn a_dead_letter_that_is_no_poison_is_found() {
     let report = look(&system).await;
     assert_eq!(report.dead_letters["NOT_FRAMED"], 1, "{report}");
 
-    let producer: FutureProducer = ClientConfig::new()
-        .set(
-            "bootstrap.servers",
-            &system.installation().bootstrap_servers,
-        )
-        .create()
-        .expect("a producer");
-    let bury = async |topic: &str, value: &[u8], code: &str| {
-        let headers = OwnedHeaders::new().insert(Header {
-            key: "__connect.errors.exception.class.name",
-            value: Some(code),
-        });
-        let record: FutureRecord<'_, [u8], [u8]> =
-            FutureRecord::to(topic).headers(headers).payload(value);
-        producer.send(record, PATIENCE).await.expect("buried");
-    };
     let dlq = system.names.dlq(Topic::OrderingCommands);
-    bury(dlq, b"garbage", "HANDLER_PANICKED").await;
+    system
+        .bury(dlq, &[("k", b"garbage", "HANDLER_PANICKED")])
+        .await;
     let report = look(&system).await;
     assert_eq!(rules(&report), [Rule::DEAD_LETTER.name], "{report}");
 
     // A cart that keeps its contract is refused for nothing but a shared event id.
     let refused = played.declined.clone().into();
     let refused = system.encode(&refused);
-    bury(
-        system.names.dlq(Topic::ShoppingCheckouts),
-        &refused,
-        "CONTRACT_VIOLATED",
-    )
-    .await;
+    let carts = system.names.dlq(Topic::ShoppingCheckouts);
+    system
+        .bury(carts, &[("k", &refused, "CONTRACT_VIOLATED")])
+        .await;
     let report = look(&system).await;
     assert_eq!(rules(&report), [Rule::DEAD_LETTER.name], "{report}");
     assert_eq!(report.violations.len(), 2, "{report}");
@@ -369,7 +350,7 @@ async fn a_dead_letter_that_is_no_poison_is_found() {
         .iter()
         .find(|message| matches!(message, Message::CreateOrder(_)));
     let create = system.encode(create.expect("a command"));
-    bury(dlq, &create, "NOT_FRAMED").await;
+    system.bury(dlq, &[("k", &create, "NOT_FRAMED")]).await;
     let report = look(&system).await;
     assert_eq!(rules(&report), [Rule::DEAD_LETTER.name], "{report}");
     assert_eq!(report.violations.len(), 3, "{report}");

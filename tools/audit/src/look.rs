@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contracts::ids::GenericUuid;
-use contracts::{Codec, DecodeError, Message, RegistryConfig, Topic, TopicNames};
+use contracts::{
+    Codec, DLQ_CODE, DLQ_DETAIL, DecodeError, Message, RegistryConfig, Topic, TopicNames,
+};
 use jiff::Timestamp;
 use rdkafka::Offset;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
@@ -27,9 +29,6 @@ use crate::rules::Patience;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How many rows or records are read between two words about it.
 const TELL_EVERY: u64 = 1_000;
-/// The header of a dead letter that says why.
-const CODE_HEADER: &str = "__connect.errors.exception.class.name";
-const DETAIL_HEADER: &str = "__connect.errors.exception.message";
 
 /// Where to look. The rules about a database without an address are not applied.
 #[derive(Debug, Clone)]
@@ -510,8 +509,8 @@ fn letter(topic: Topic, record: &BorrowedMessage<'_>, message: Option<Message>) 
         headers,
         message,
     };
-    letter.code = letter.header(CODE_HEADER).unwrap_or("UNKNOWN").to_owned();
-    letter.detail = letter.header(DETAIL_HEADER).unwrap_or_default().to_owned();
+    letter.code = letter.header(DLQ_CODE).unwrap_or("UNKNOWN").to_owned();
+    letter.detail = letter.header(DLQ_DETAIL).unwrap_or_default().to_owned();
     letter
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use audit::{Error, LogReader, Result, Target};
-use contracts::{Codec, DecodeError, ErrorCode, Poison, Topic};
+use contracts::{Codec, DLQ_CODE, DecodeError, ErrorCode, Poison, Topic};
 use rdkafka::Offset;
 use rdkafka::message::{BorrowedMessage, Message};
 use serde::Serialize;
@@ -17,8 +17,6 @@ use crate::log::{Log, Raw};
 const EXAMPLES: usize = 10;
 /// How many records are read between two words about it.
 const TELL_EVERY: u64 = 500;
-/// The header of a dead letter that says why it is one.
-const CODE: &str = "__connect.errors.exception.class.name";
 /// What a dead letter is one for because it did not decode.
 const UNDECODABLE: [ErrorCode; 6] = [
     ErrorCode::NullValue,
@@ -138,7 +136,7 @@ impl Reading {
                 Err(_) if record.payload().is_none() && log.topic == Topic::OrderingSagas => {}
                 Err(DecodeError::Unavailable(error)) => return Err(Error::Registry(error)),
                 Err(DecodeError::Poison(poison)) => {
-                    let own = log.is_dlq.then(|| Raw::of(record).header(CODE));
+                    let own = log.is_dlq.then(|| Raw::of(record).header(DLQ_CODE));
                     retained.count(record, &poison, own.map(Option::unwrap_or_default));
                 }
             }

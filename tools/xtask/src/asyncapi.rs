@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 use contracts::topology::TopicSpec;
 use contracts::{
-    CE_ID, CE_SOURCE, CE_SPECVERSION, CE_SUBJECT, CE_TIME, CE_TYPE, CONTENT_TYPE, RecordType,
-    TRACEPARENT, Topic, TopicNames,
+    CE_ID, CE_SOURCE, CE_SPECVERSION, CE_SUBJECT, CE_TIME, CE_TYPE, CONTENT_TYPE, DLQ_CODE,
+    DLQ_DETAIL, DLQ_OFFSET, DLQ_PARTITION, DLQ_SERVICE, DLQ_TOPIC, RecordType, TRACEPARENT, Topic,
+    TopicNames,
 };
 use serde_json::{Map, Value, json};
 
@@ -24,17 +25,17 @@ const INTRODUCTION: &str = "\
 const BINDING: &str = "0.5.0";
 /// What stands for a record that could not be handled.
 const DEAD_LETTER: &str = "DeadLetter";
-/// What a dead letter has in addition, each after `__connect.errors.`.
+/// What a dead letter has in addition.
 const ERROR_HEADERS: &[(&str, &str)] = &[
-    ("connector.name", "The service that could not handle it."),
+    (DLQ_SERVICE, "The service that could not handle it."),
     (
-        "exception.class.name",
+        DLQ_CODE,
         "The error code; docs/errors.md has a section for each.",
     ),
-    ("exception.message", "What was wrong, in words."),
-    ("offset", "Where it was read: the offset."),
-    ("partition", "Where it was read: the partition."),
-    ("topic", "Where it was read: the topic."),
+    (DLQ_DETAIL, "What was wrong, in words."),
+    (DLQ_OFFSET, "Where it was read: the offset."),
+    (DLQ_PARTITION, "Where it was read: the partition."),
+    (DLQ_TOPIC, "Where it was read: the topic."),
 ];
 
 /// The document, in YAML.
@@ -314,9 +315,8 @@ fn dead_letter_headers() -> Value {
     let properties: Map<_, _> = ERROR_HEADERS
         .iter()
         .map(|(name, description)| {
-            let name = format!("__connect.errors.{name}");
             (
-                name,
+                (*name).to_owned(),
                 json!({ "type": "string", "description": description }),
             )
         })

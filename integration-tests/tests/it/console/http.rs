@@ -3,7 +3,7 @@
 use contracts::messages::{CartCheckedOut, SagaState};
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
-use integration_tests::{IMPATIENT, Options, Outcome, System, product};
+use integration_tests::{IMPATIENT, Options, Outcome, QUICK_BRAKE, System, product};
 use uuid::Uuid;
 
 use super::{Console, OPERATOR, SignedIn, TOKEN, letters, values};
@@ -12,17 +12,6 @@ use super::{Console, OPERATOR, SignedIn, TOKEN, letters, values};
 const HOSTILE: &str = "<script>alert('sku')</script>";
 /// Carts a second while payment does not answer, so that its brake closes.
 const RATE: f64 = 12.0;
-/// Brakes that close and open soon, and not because the machine is busy.
-const BRAKES: &[(&str, &str, &str)] = &[
-    ("orchestrator", "REPLY_WAIT_FIRST_MS", "1000"),
-    ("orchestrator", "REPLY_WAIT_MAX_MS", "2000"),
-    ("orchestrator", "REPLY_TRIES", "3"),
-    ("orchestrator", "BRAKE_POLL_MS", "250"),
-    ("orchestrator", "BRAKE_SILENCE_MS", "3500"),
-    ("orchestrator", "BRAKE_PROBES_PER_SECOND", "4"),
-    ("orchestrator", "BRAKE_HOLD_MAX_MS", "5000"),
-];
-
 async fn stuck(system: &System, sku: &str, number: usize) -> Vec<CartCheckedOut> {
     let carts: Vec<_> = (0..number).map(|_| cart(sku, 1, 700)).collect();
     system.publish_all(&carts.iter().collect::<Vec<_>>()).await;
@@ -324,7 +313,7 @@ async fn away(system: &System, console: &Console, stuck: &CartCheckedOut) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_brake_is_told_in_words_until_it_opens() {
     let options = Options {
-        environment: BRAKES,
+        environment: QUICK_BRAKE,
         ..Options::default()
     };
     let system = System::start("console_brake", options).await;

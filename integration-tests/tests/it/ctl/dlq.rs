@@ -7,12 +7,8 @@ mod away;
 mod marking;
 
 use contracts::{Message, Topic};
-use futures::future::join_all;
 use integration_tests::carts::cart;
 use integration_tests::{Options, Outcome, System, product};
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::Value;
 
 use super::{run, texts};
@@ -33,40 +29,6 @@ fn no_services() -> Options {
 
 /// A record to be put aside: its key, its value and the code.
 type Bad<'b> = (&'b str, &'b [u8], &'b str);
-
-/// Puts a record aside as a service would have.
-async fn bury(system: &System, dlq: &str, key: &str, value: &[u8], code: &str) {
-    bury_all(system, dlq, &[(key, value, code)]).await;
-}
-
-/// Puts records aside in this order.
-async fn bury_all(system: &System, dlq: &str, bad: &[Bad<'_>]) {
-    let producer: FutureProducer = ClientConfig::new()
-        .set(
-            "bootstrap.servers",
-            &system.installation().bootstrap_servers,
-        )
-        .set("message.max.bytes", "8388608")
-        .set("enable.idempotence", "true")
-        .create()
-        .expect("a producer");
-    let buried = bad.iter().map(|(key, value, code)| {
-        let headers = OwnedHeaders::new().insert(Header {
-            key: "__connect.errors.exception.class.name",
-            value: Some(*code),
-        });
-        let record = FutureRecord::to(dlq)
-            .key(*key)
-            .payload(*value)
-            .headers(headers);
-        let sent = producer.send_result(record);
-        sent.unwrap_or_else(|(error, _)| panic!("not buried: {error}"))
-    });
-    let buried: Vec<_> = buried.collect();
-    for delivery in join_all(buried).await {
-        delivery.expect("the producer lives").expect("buried");
-    }
-}
 
 /// What `dlq list` prints as JSON.
 async fn list(system: &System, status: i32) -> Value {
@@ -192,7 +154,9 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     // A letter whose cause was mended is handled as if nothing had been.
     let value = system.encode(&message);
     let dead = system.names.dlq(Topic::ShoppingCheckouts);
-    bury(&system, dead, &key, &value, "UNKNOWN_SCHEMA_ID").await;
+    system
+        .bury(dead, &[(&key, &value, "UNKNOWN_SCHEMA_ID")])
+        .await;
     let waits = of_code("UNKNOWN_SCHEMA_ID").await;
     let mended = waits.last().expect("a letter");
     let redrive = [&["dlq", "redrive", mended, "--json"], WHY].concat();
@@ -220,9 +184,13 @@ async fn letters_that_cannot_be_redriven_are_told_and_stay_open() {
     let dead = system.names.dlq(Topic::ShoppingCheckouts);
     // Dead-letter topics take larger records than the topics that they are of.
     let large = vec![7; 2_500_000];
-    bury(&system, dead, "k", &large, "RECORD_TOO_LARGE").await;
+    system
+        .bury(dead, &[("k", &large, "RECORD_TOO_LARGE")])
+        .await;
     let key = good.cart_id.to_string();
-    bury(&system, dead, &key, &value, "UNKNOWN_SCHEMA_ID").await;
+    system
+        .bury(dead, &[(&key, &value, "UNKNOWN_SCHEMA_ID")])
+        .await;
 
     let redrive = ["dlq", "redrive", "--all", "--json"];
     let shown = run(&system, &[&redrive[..], WHY].concat()).await.json(1);

@@ -3,12 +3,10 @@
 use contracts::Topic;
 use flow::Step;
 use integration_tests::carts::cart;
-use integration_tests::{IMPATIENT, Options, PATIENCE, System, all_but, product};
+use integration_tests::{IMPATIENT, Options, System, all_but, product};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::{run, texts};
 
@@ -143,36 +141,20 @@ async fn an_upgrade_is_tried_on_what_is_there() {
         .publish_raw(Topic::ShoppingCheckouts, None, Some(&unknown), &[])
         .await;
     // Of two letters that do not decode one is where it should be.
-    bury(&system, &cut, "UNDECODABLE_DATUM").await;
-    bury(&system, &cut, "HANDLER_PANICKED").await;
+    let dead = system.names.dlq(Topic::ShoppingCheckouts);
+    let letters = [
+        ("k", &cut[..], "UNDECODABLE_DATUM"),
+        ("k", &cut[..], "HANDLER_PANICKED"),
+    ];
+    system.bury(dead, &letters).await;
     let shown = run(&system, &retained).await.json(1);
     assert_eq!(shown["notUnderstood"], 2, "{shown:#}");
     assert_eq!(shown["unknownSchema"], 1, "{shown:#}");
-    let dead = system.names.dlq(Topic::ShoppingCheckouts);
     let mut letters = shown["deadLetters"].as_array().expect("a list").iter();
     let letters = letters.find(|one| one["topic"] == dead).expect("the topic");
     assert_eq!(letters["records"], 2, "{shown:#}");
     assert_eq!(letters["notUnderstood"], 1, "{shown:#}");
     assert_eq!(letters["poison"]["UNDECODABLE_DATUM"], 1, "{shown:#}");
-}
-
-/// Puts a record of a cart aside for this reason, as the orchestrator does.
-async fn bury(system: &System, value: &[u8], code: &str) {
-    let producer: FutureProducer = ClientConfig::new()
-        .set(
-            "bootstrap.servers",
-            &system.installation().bootstrap_servers,
-        )
-        .create()
-        .expect("a producer");
-    let code = OwnedHeaders::new().insert(Header {
-        key: "__connect.errors.exception.class.name",
-        value: Some(code),
-    });
-    let record = FutureRecord::<(), [u8]>::to(system.names.dlq(Topic::ShoppingCheckouts))
-        .payload(value)
-        .headers(code);
-    producer.send(record, PATIENCE).await.expect("delivered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

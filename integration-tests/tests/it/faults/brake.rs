@@ -3,24 +3,13 @@
 use contracts::RecordType;
 use contracts::messages::FailureReason;
 use integration_tests::load::Load;
-use integration_tests::{Options, Outcome, System};
+use integration_tests::{Options, Outcome, QUICK_BRAKE, System};
 use tokio::time::{Duration, sleep};
 
 /// How long payment is away.
 const OUTAGE: Duration = Duration::from_secs(60);
 /// Carts a second.
 const RATE: f64 = 12.0;
-/// Without the brake each checkout is given up after about five seconds.
-const ENVIRONMENT: &[(&str, &str, &str)] = &[
-    ("orchestrator", "REPLY_WAIT_FIRST_MS", "1000"),
-    ("orchestrator", "REPLY_WAIT_MAX_MS", "2000"),
-    ("orchestrator", "REPLY_TRIES", "3"),
-    ("orchestrator", "BRAKE_POLL_MS", "250"),
-    ("orchestrator", "BRAKE_SILENCE_MS", "3500"),
-    ("orchestrator", "BRAKE_PROBES_PER_SECOND", "4"),
-    ("orchestrator", "BRAKE_HOLD_MAX_MS", "5000"),
-];
-
 async fn brake_of_payment(system: &System) -> String {
     let shown = system.get_json("orchestrator", "/participants").await;
     let of = shown.as_array().expect("a list");
@@ -54,7 +43,7 @@ fn commands_to_payment(system: &System) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_a_minute_fails_no_cart_and_sends_no_crowd() {
     let options = Options {
-        environment: ENVIRONMENT,
+        environment: QUICK_BRAKE,
         ..Options::default()
     };
     let system = System::start("brake", options).await;

@@ -157,6 +157,25 @@ pub struct Record {
     pub remark: Option<String>,
 }
 
+#[cfg(test)]
+impl Record {
+    /// A command to payment, in partition 0 of this topic.
+    fn sample(topic: &str, offset: i64, remark: Option<&str>) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            partition: 0,
+            offset,
+            at: None,
+            record_type: "payments.AuthorizePayment".to_owned(),
+            source: None,
+            id: None,
+            trace_id: None,
+            content: None,
+            remark: remark.map(str::to_owned),
+        }
+    }
+}
+
 /// A transition of the saga, as its history has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

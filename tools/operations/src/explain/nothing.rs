@@ -93,18 +93,7 @@ mod tests {
     use super::*;
 
     fn record(offset: i64) -> Entry {
-        Entry::Record(Box::new(Record {
-            topic: "payments.commands".to_owned(),
-            partition: 0,
-            offset,
-            at: None,
-            record_type: "payments.AuthorizePayment".to_owned(),
-            source: None,
-            id: None,
-            trace_id: None,
-            content: None,
-            remark: None,
-        }))
+        Entry::Record(Box::new(Record::sample("payments.commands", offset, None)))
     }
 
     fn told(timeline: &[Entry], kafka_answered: bool) -> (String, Vec<String>) {

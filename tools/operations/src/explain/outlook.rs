@@ -267,18 +267,7 @@ mod tests {
     }
 
     fn record(topic: &str, offset: i64, remark: Option<&str>) -> Entry {
-        Entry::Record(Box::new(Record {
-            topic: topic.to_owned(),
-            partition: 0,
-            offset,
-            at: None,
-            record_type: "payments.AuthorizePayment".to_owned(),
-            source: None,
-            id: None,
-            trace_id: None,
-            content: None,
-            remark: remark.map(str::to_owned),
-        }))
+        Entry::Record(Box::new(Record::sample(topic, offset, remark)))
     }
 
     fn lag(topic: &str, position: i64) -> Lag {

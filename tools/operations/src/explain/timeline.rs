@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use audit::{Target, consumer};
 use contracts::ids::CartId;
-use contracts::{CE_ID, CE_SOURCE, CE_TYPE, Codec, DecodeError, TRACEPARENT, TraceContext};
+use contracts::{
+    CE_ID, CE_SOURCE, CE_TYPE, Codec, DLQ_CODE, DLQ_DETAIL, DLQ_SERVICE, DecodeError, TRACEPARENT,
+    TraceContext,
+};
 use uuid::Uuid;
 
 use super::gather::name;
@@ -126,12 +129,12 @@ impl Assembly<'_> {
         let decoded = self.codec.decode(log.topic, raw.payload.as_deref()).await;
         let mut remark = None;
         if log.is_dlq {
-            let header = |name: &str| raw.header(&format!("__connect.errors.{name}"));
             remark = Some(clean(&format!(
                 "put aside by {}: {}: {}",
-                header("connector.name").unwrap_or_else(|| "a service".to_owned()),
-                header("exception.class.name").unwrap_or_else(|| "UNKNOWN".to_owned()),
-                header("exception.message").unwrap_or_default(),
+                raw.header(DLQ_SERVICE)
+                    .unwrap_or_else(|| "a service".to_owned()),
+                raw.header(DLQ_CODE).unwrap_or_else(|| "UNKNOWN".to_owned()),
+                raw.header(DLQ_DETAIL).unwrap_or_default(),
             )));
         } else if let Some(next) = self.positions.get(&(log.topic, raw.partition))
             && raw.offset >= *next

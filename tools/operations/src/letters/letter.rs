@@ -1,14 +1,17 @@
 //! One dead letter, with all that is known of it.
 
 use contracts::ids::CartId;
-use contracts::{CE_TYPE, Message, TRACEPARENT, Topic, TopicNames, TraceContext};
+use contracts::{
+    CE_TYPE, DLQ_CODE, DLQ_DETAIL, DLQ_OFFSET, DLQ_PARTITION, DLQ_SERVICE, Message, TRACEPARENT,
+    Topic, TopicNames, TraceContext,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::reading::Read;
-use super::{Discarded, ERRORS, LetterId};
+use super::{Discarded, LetterId};
 use crate::show::{BAD, FAINT, STRONG, clean, clock, paint};
 
 /// A dead letter.
@@ -81,9 +84,8 @@ impl Letter {
             handled,
             discarded,
         } = read;
-        let header = |name: &str| raw.header(&format!("{ERRORS}{name}"));
-        let number = |name: &str| header(name).and_then(|text| text.parse::<i64>().ok());
-        let was_at = match (number("partition"), number("offset")) {
+        let number = |name: &str| raw.header(name).and_then(|text| text.parse::<i64>().ok());
+        let was_at = match (number(DLQ_PARTITION), number(DLQ_OFFSET)) {
             (Some(partition), Some(offset)) => i32::try_from(partition).ok().map(|p| (p, offset)),
             _ => None,
         };
@@ -99,9 +101,12 @@ impl Letter {
             topic,
             was_at,
             at: raw.at,
-            service: clean(&header("connector.name").unwrap_or_else(|| "unknown".to_owned())),
-            code: clean(&header("exception.class.name").unwrap_or_else(|| "UNKNOWN".to_owned())),
-            detail: clean(&header("exception.message").unwrap_or_default()),
+            service: clean(
+                &raw.header(DLQ_SERVICE)
+                    .unwrap_or_else(|| "unknown".to_owned()),
+            ),
+            code: clean(&raw.header(DLQ_CODE).unwrap_or_else(|| "UNKNOWN".to_owned())),
+            detail: clean(&raw.header(DLQ_DETAIL).unwrap_or_default()),
             record_type: message
                 .map(|message| message.record_type().full_name().to_owned())
                 .or_else(|| raw.header(CE_TYPE).map(|name| clean(&name))),
@@ -181,14 +186,13 @@ impl Letter {
 impl Letter {
     /// A letter of a topic, put aside for this reason.
     pub(super) fn sample(topic: Topic, offset: i64, code: &str) -> Self {
-        let class = format!("{ERRORS}exception.class.name");
         let read = Read {
             raw: crate::log::Raw {
                 partition: 0,
                 offset,
                 at: None,
                 payload: None,
-                headers: vec![(class, Some(code.as_bytes().to_vec()))],
+                headers: vec![(DLQ_CODE.to_owned(), Some(code.as_bytes().to_vec()))],
             },
             key: None,
             handled: false,

@@ -31,6 +31,3 @@ pub use letter::Letter;
 pub use marks::Discarded;
 pub use reading::read;
 pub use redrive::{redrive, rehearse};
-
-/// What the names of headers that tell of the error begin with.
-const ERRORS: &str = "__connect.errors.";

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use audit::{Error, LogReader, Result, Target};
-use contracts::{Codec, DecodeError, RegistryConfig, Topic};
+use contracts::{Codec, DLQ_CODE, DecodeError, RegistryConfig, Topic};
 use rdkafka::Offset;
 use rdkafka::message::Message as _;
 use tokio::time::timeout;
 
 use super::marks::Marks;
-use super::{Discarded, ERRORS, Filter, Letter, Letters, remember};
+use super::{Discarded, Filter, Letter, Letters, remember};
 use crate::log::Raw;
 use crate::show::clean;
 
@@ -137,7 +137,7 @@ impl Reading {
             let of_partition = marks.get(&partition);
             let handled = of_partition.is_some_and(|marks| marks.is_handled(offset));
             let raw = Raw::of(record);
-            let code = raw.header(&format!("{ERRORS}exception.class.name"));
+            let code = raw.header(DLQ_CODE);
             let code_fits = self.filter.code.is_none() || self.filter.code == code;
             if !self.filter.takes(name, partition, offset)
                 || !code_fits

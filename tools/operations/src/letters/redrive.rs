@@ -4,10 +4,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use audit::{Result, Target};
+use contracts::DLQ_HEADERS;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::ledger::{Ledger, MARK_EVERY};
-use super::{ERRORS, Letter, Letters, Redriven, remember};
+use super::{Letter, Letters, Redriven, remember};
 use crate::publish::{Outgoing, Publisher};
 use crate::show::clean;
 
@@ -96,7 +97,7 @@ fn outgoing(target: &Target, letter: &Letter, operator: &str, reason: &str) -> O
         .raw
         .headers
         .iter()
-        .filter(|(name, _)| !name.starts_with(ERRORS) && !name.starts_with(REDRIVEN));
+        .filter(|(name, _)| !name.starts_with(DLQ_HEADERS) && !name.starts_with(REDRIVEN));
     let told = [
         ("from", letter.letter.to_string()),
         ("by", clean(operator)),

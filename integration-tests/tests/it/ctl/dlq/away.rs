@@ -7,7 +7,7 @@ use serde_json::Value;
 use stack::PartKind;
 
 use super::super::{run, texts};
-use super::{Bad, GARBAGE, WHY, bury_all, failed, list, no_services};
+use super::{Bad, GARBAGE, WHY, failed, list, no_services};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redrive_that_loses_kafka_tells_what_became_of_each_letter() {
@@ -17,7 +17,7 @@ async fn a_redrive_that_loses_kafka_tells_what_became_of_each_letter() {
     };
     let system = System::start("ctl_dlq_lost", options).await;
     let dead = system.names.dlq(Topic::ShoppingCheckouts);
-    bury_all(&system, dead, &[GARBAGE; 60]).await;
+    system.bury(dead, &[GARBAGE; 60]).await;
     let broker = system.parts(PartKind::Kafka)[0].process();
     let broker = broker.expect("a process of ours");
 
@@ -95,7 +95,7 @@ async fn letters_whose_schema_the_registry_does_not_give_are_listed_undecoded() 
     let dead = system.names.dlq(Topic::ShoppingCheckouts);
     let cart = system.encode(&Message::from(cart(&product(), 1, 700)));
     let readable: Bad<'_> = ("k", &cart, "HANDLER_PANICKED");
-    bury_all(&system, dead, &[GARBAGE, readable, readable]).await;
+    system.bury(dead, &[GARBAGE, readable, readable]).await;
     let registry = &system.proxies().registry;
     let direct = &system.installation().registry_url;
     let path = direct.splitn(4, '/').nth(3).expect("a path");

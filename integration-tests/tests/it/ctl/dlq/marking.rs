@@ -6,7 +6,7 @@ use integration_tests::System;
 use serde_json::Value;
 
 use super::super::{run, texts};
-use super::{GARBAGE, WHY, bury_all, list, no_services};
+use super::{GARBAGE, WHY, list, no_services};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_that_cannot_be_marked_are_refused_before_anything_is_done() {
@@ -15,7 +15,7 @@ async fn letters_that_cannot_be_marked_are_refused_before_anything_is_done() {
     // Of a kind every second letter of a partition: they cannot all be remembered.
     let (key, value, _) = GARBAGE;
     let mixed = [GARBAGE, (key, value, "UNDECODABLE_DATUM")];
-    bury_all(&system, dead, &mixed.repeat(1_200)).await;
+    system.bury(dead, &mixed.repeat(1_200)).await;
     for action in ["redrive", "discard"] {
         let command = ["dlq", action, "--code", "NOT_FRAMED"];
         for more in [&["--dry-run"][..], &[]] {
@@ -47,7 +47,7 @@ async fn marks_of_those_who_act_at_the_same_time_are_all_kept() {
     let system = System::start("ctl_dlq_race", no_services()).await;
     let dead = system.names.dlq(Topic::ShoppingCheckouts);
     for round in 0..3 {
-        bury_all(&system, dead, &[GARBAGE; 12]).await;
+        system.bury(dead, &[GARBAGE; 12]).await;
         let ids = texts(&list(&system, 1).await["letters"], "letter");
         assert_eq!(ids.len(), 12, "round {round}");
         // Each has every third letter, so that nobody's marks are side by side.
