@@ -27,6 +27,21 @@ impl System {
         ended.expect("it ended");
     }
 
+    /// Waits until an instance ends by itself, and returns its log.
+    pub async fn ends(&self, name: &str, index: usize) -> String {
+        let instance = self.instance(name, index).await;
+        let ended = instance.process.wait_ended(PATIENCE).await;
+        ended.expect("it ends by itself");
+        std::fs::read_to_string(instance.process.log()).expect("a log")
+    }
+
+    /// Starts a stopped service that is expected to end by itself, and returns its log.
+    pub async fn fails_to_start(&self, name: &str) -> String {
+        let instance = self.instance(name, 0).await;
+        instance.process.start_again().await.expect("it starts");
+        self.ends(name, 0).await
+    }
+
     /// Starts an instance that has ended and waits until it is ready.
     pub async fn restart_instance(&self, name: &str, index: usize) {
         let instance = self.instance(name, index).await;

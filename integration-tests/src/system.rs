@@ -487,23 +487,6 @@ impl System {
             .expect("it ended");
     }
 
-    /// Starts a stopped service that is expected to end by itself, and returns
-    /// its log.
-    pub async fn fails_to_start(&self, name: &str) -> String {
-        let instances = self.instances.lock().await;
-        let instance = instances
-            .iter()
-            .find(|instance| instance.service.name() == name)
-            .expect("an instance");
-        instance.process.start_again().await.expect("it starts");
-        instance
-            .process
-            .wait_ended(PATIENCE)
-            .await
-            .expect("it ended by itself");
-        std::fs::read_to_string(instance.process.log()).expect("a log")
-    }
-
     /// The address of a service's HTTP server with a path.
     pub async fn url(&self, name: &str, path: &str) -> String {
         let instances = self.instances.lock().await;

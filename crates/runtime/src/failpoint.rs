@@ -3,7 +3,9 @@
 //!
 //! They exist only with the feature `fail-points`, which no shipped binary has.
 //! The variable `FAILPOINTS` says which one kills, and when:
-//! `after-commit=3*off->return` at the fourth batch that reaches it.
+//! `after-commit=3*off->return` at the fourth batch that reaches it. Of a batch with several
+//! partitions each one that publishes more than one message reaches `while-publishing`; what
+//! is in and after a public transaction is reached by transactions.
 
 /// Where it may be cut off.
 #[derive(Clone, Copy, Debug)]

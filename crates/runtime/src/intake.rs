@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use contracts::TopicNames;
 use rdkafka::Message as _;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers};
 use tokio::sync::mpsc;
@@ -158,6 +159,11 @@ impl Intake {
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS_WAITING);
         let (reached, reached_receiver) = sync_mpsc::channel();
         let context = Context::new(settings, &config, topics, transactions, notice_sender);
+        let asked = config.get("debug").map(|asked| format!("{asked},"));
+        let debug = asked.unwrap_or_default() + positions::DEBUG_CONTEXT;
+        config
+            .set("debug", debug)
+            .set_log_level(RDKafkaLogLevel::Debug);
         let consumer: BaseConsumer<Context> = config
             .create_with_context(context)
             .map_err(RunError::Configuration)?;

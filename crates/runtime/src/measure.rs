@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use contracts::ErrorCode;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// Names and units, for `/metrics`.
@@ -130,7 +131,20 @@ pub(crate) fn unacknowledged(records: usize) {
 }
 
 pub(crate) fn dead_letter(topic: &str, code: &'static str) {
-    counter!("saga_dead_letters_total", "topic" => topic.to_owned(), "code" => code).increment(1);
+    dead_letters(topic, code, 1);
+}
+
+/// Begins to count what of a topic cannot be handled, at 0: whoever asks from time to time
+/// sees the first one come.
+pub(crate) fn no_dead_letters_yet(topic: &str) {
+    for code in ErrorCode::ALL {
+        dead_letters(topic, code.as_str(), 0);
+    }
+}
+
+fn dead_letters(topic: &str, code: &'static str, more: u64) {
+    counter!("saga_dead_letters_total", "topic" => topic.to_owned(), "code" => code)
+        .increment(more);
 }
 
 pub(crate) fn fault(kind: &'static str) {

@@ -101,7 +101,8 @@ impl Poller {
     }
 
     fn hand_over(&self, chunk: Chunk) -> bool {
-        chunk.records.is_empty() || self.send(chunk)
+        // After a failure nothing is: the worker may not have heard of it yet.
+        chunk.records.is_empty() || self.consumer.context().failed() || self.send(chunk)
     }
 
     /// Waits for the worker; meanwhile rebalances are answered, with fetching

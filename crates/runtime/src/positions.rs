@@ -16,9 +16,9 @@ use crate::rebalance::broken;
 
 /// Limit of asking a broker for the bounds of a log.
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Limit of reading the last records again; after that the check is left to the
-/// next start, because a broker that is slow must not stop a service.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit of reading the last records again; after that the worker starts again, because a
+/// log that was not compared may be another one.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one poll waits.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -34,6 +34,24 @@ pub(crate) fn digest(timestamp_ms: Option<i64>, key: Option<&[u8]>, payload: Opt
     high.cast_signed()
 }
 
+/// The debug context of librdkafka whose lines [`made_anew`] reads.
+pub(crate) const DEBUG_CONTEXT: &str = "topic";
+
+/// The topic of a running consumer that was deleted and made anew, if a line of
+/// librdkafka's log tells of one.
+///
+/// The consumer itself would go on at its offset in the new log, where that is long enough,
+/// and give no other sign (`rd_kafka_topic_metadata_update` of librdkafka 2.12). The line
+/// comes before the first record of the new log.
+pub(crate) fn made_anew(line: &str) -> Option<&str> {
+    /// What a topic has before the first answer about it.
+    const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+    let (topic, ids) = line.split_once(" changed id from ")?;
+    let (_, topic) = topic.rsplit_once("Topic ")?;
+    let (former, _) = ids.split_once(" to ")?;
+    (former != NO_ID).then_some(topic)
+}
+
 /// Checks positions.
 pub(crate) struct Positions {
     config: ClientConfig,
@@ -47,7 +65,9 @@ impl Positions {
         config
             .set("fetch.wait.max.ms", "10")
             .set("queued.min.messages", "1")
-            .set("statistics.interval.ms", "0");
+            .set("statistics.interval.ms", "0")
+            // Whatever is at the offset is compared.
+            .set("isolation.level", "read_uncommitted");
         Self { config }
     }
 
@@ -85,7 +105,7 @@ impl Positions {
     }
 
     /// Reads the last records again and compares. One that is no longer there by
-    /// itself, because of compaction, proves nothing.
+    /// itself, because of compaction, proves nothing: a later one comes for it.
     fn check_last(&self, mut last: BTreeMap<(String, i32), (i64, i64)>) -> Result<(), Fault> {
         if last.is_empty() {
             return Ok(());
@@ -101,11 +121,11 @@ impl Positions {
         let begin = Instant::now();
         while !last.is_empty() {
             if begin.elapsed() > READ_TIMEOUT {
-                tracing::warn!(
-                    partitions = ?last.keys(),
-                    "the last records read could not be compared with the log; going on"
-                );
-                break;
+                return Err(Fault::Broken(format!(
+                    "the last records read could not be compared with the log within \
+                     {READ_TIMEOUT:?}: {}",
+                    places(last.keys())
+                )));
             }
             match reader.poll(POLL) {
                 Some(Ok(record)) => {
@@ -134,9 +154,29 @@ impl Positions {
     }
 }
 
+/// Partitions in words.
+fn places<'a>(of: impl Iterator<Item = &'a (String, i32)>) -> String {
+    let each: Vec<_> = of
+        .map(|(topic, partition)| format!("{topic} partition {partition}"))
+        .collect();
+    each.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_made_anew_is_told_from_one_that_is_met() {
+        let anew = "[thrd:main]: Topic a.commands changed id from \
+                    9q1Fgs0nTEyYd4aN4lGzfg to Zk3y1QGbRUWLW2fE3kX5kw";
+        assert_eq!(made_anew(anew), Some("a.commands"));
+        let met = "[thrd:main]: Topic a.commands changed id from \
+                   AAAAAAAAAAAAAAAAAAAAAA to Zk3y1QGbRUWLW2fE3kX5kw";
+        assert_eq!(made_anew(met), None);
+        let other = "[thrd:main]: Topic a.commands partition 0 Leader 1";
+        assert_eq!(made_anew(other), None);
+    }
 
     #[test]
     fn the_digest_is_the_same_in_every_version() {

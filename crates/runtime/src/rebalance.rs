@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as sync_mpsc;
 use std::time::Duration;
 
 use contracts::TopicNames;
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
     BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol,
 };
@@ -20,7 +22,7 @@ use tokio::sync::mpsc;
 use crate::Home;
 use crate::fault::Fault;
 use crate::lane;
-use crate::positions::Positions;
+use crate::positions::{self, Positions};
 use crate::progress::ReadTo;
 use crate::rejoin::Rejoin;
 use crate::settings::Settings;
@@ -53,11 +55,14 @@ pub(crate) enum Notice {
 
 /// Limit of asking for committed offsets; longer than a transaction may be open.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What the consumer's callbacks know.
 pub(crate) struct Context {
     topics: TopicNames,
     notices: mpsc::Sender<Notice>,
     generation: AtomicU64,
+    /// Whether the worker was told that the consumer cannot go on.
+    failed: AtomicBool,
     /// Whether offsets carry what was published in transactions.
     transactions: bool,
     positions: Positions,
@@ -79,6 +84,7 @@ impl Context {
             topics: topics.clone(),
             notices,
             generation: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
             transactions,
             positions: Positions::new(config),
             rejoin: Rejoin::new(settings.rejoin_timeout),
@@ -105,8 +111,14 @@ impl Context {
         self.rejoin.overdue()
     }
 
+    /// Whether the consumer cannot go on: what it still reads may be of another log.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
     /// Tells the worker that the consumer cannot go on.
     pub(crate) fn fail(&self, fault: Fault) {
+        self.failed.store(true, Ordering::Release);
         // A worker that is gone needs no telling.
         let _ = self.notices.blocking_send(Notice::Failed(fault));
     }
@@ -184,6 +196,10 @@ impl Context {
             _ => consumer.assign(partitions),
         }
         .map_err(broken)?;
+        // The lag is counted from there. Where nothing was read yet there is no number.
+        if let Err(error) = consumer.store_offsets(partitions) {
+            tracing::debug!(%error, "the lag is not known until something was handled");
+        }
         self.rejoin.done();
         Ok(())
     }
@@ -259,7 +275,7 @@ fn lag(partition: &Partition) -> Option<i64> {
     }
     match partition.consumer_lag_stored {
         lag @ 0.. => Some(lag),
-        // Nothing of it was handled yet.
+        // Nothing of it was ever handled.
         _ if partition.ls_offset >= 0 && partition.lo_offset >= 0 => {
             Some(partition.ls_offset - partition.lo_offset)
         }
@@ -273,6 +289,14 @@ pub(crate) fn broken(error: KafkaError) -> Fault {
 }
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if let Some(topic) = positions::made_anew(line) {
+            // Its positions are checked when the worker starts again.
+            self.fail(Fault::Broken(format!("{topic} was deleted and made anew")));
+        }
+        DefaultClientContext.log(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         // As for the producer: librdkafka logs the first of each kind itself.
         tracing::debug!(%error, reason, "consumer");

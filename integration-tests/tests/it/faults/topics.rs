@@ -143,16 +143,19 @@ async fn a_topic_made_anew_with_more_records_stops_its_reader_with_words() {
 async fn a_topic_made_anew_under_its_running_reader_stops_it_with_words() {
     let system = used("anew_running").await;
     let foreign = replace(&system, MANY).await;
-    let log = system
-        .with_instance("inventory", 0, async |instance| {
-            instance
-                .process
-                .wait_ended(PATIENCE)
-                .await
-                .expect("it ended");
-            std::fs::read_to_string(instance.process.log()).expect("a log")
-        })
-        .await;
+    let log = system.ends("inventory", 0).await;
+    read_nothing_of(&log, &system, &foreign).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_while_its_reader_hangs_stops_it_with_words() {
+    let system = used("anew_hanging").await;
+    // It learns neither that the topic is gone nor that it begins anew: when it asks
+    // again, a record is at the offset that it asks for.
+    system.freeze_instance("inventory", 0).await;
+    let foreign = replace(&system, MANY).await;
+    system.thaw_instance("inventory", 0).await;
+    let log = system.ends("inventory", 0).await;
     read_nothing_of(&log, &system, &foreign).await;
 }
 
