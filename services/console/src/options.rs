@@ -294,6 +294,16 @@ pub(crate) struct LimitArgs {
     )]
     pub(crate) letters_read: u32,
 
+    /// What those may hold together, in bytes; all of it is in memory meanwhile.
+    #[arg(
+        long,
+        env = "LETTERS_READ_BYTES",
+        value_name = "BYTES",
+        default_value_t = 64_000_000,
+        value_parser = clap::value_parser!(u32).range(1_000_000..=2_000_000_000)
+    )]
+    pub(crate) letters_read_bytes: u32,
+
     /// Most dead letters that are published again in a second.
     #[arg(
         long,

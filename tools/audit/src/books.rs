@@ -246,10 +246,12 @@ impl Books {
         }
     }
 
-    /// Whether the event id of this cart is another cart's, too.
-    pub(crate) fn shares(&self, cart: &CartCheckedOut) -> bool {
-        let account = self.accounts.get(&ids::checkout_id(cart.event_id));
-        account.is_some_and(|account| account.shared || account.cart != Some(cart.cart_id))
+    /// Whether this checkout is another cart's, too, or may be: what is not on the topic
+    /// any more is not known.
+    pub(crate) fn may_be_shared(&self, checkout: Option<CheckoutId>, cart: Option<CartId>) -> bool {
+        let account = checkout.and_then(|checkout| self.accounts.get(&checkout));
+        !self.window.is_complete()
+            || account.is_some_and(|account| account.shared || account.cart != cart)
     }
 
     pub(crate) fn account(&mut self, checkout: CheckoutId, cart: CartId) -> &mut Account {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contracts::ids::{CartId, CheckoutId};
+use contracts::ids::{self, CartId, CheckoutId};
 use contracts::{ErrorCode, Message, RecordType, Topic};
 
 use crate::rule::{Rule, Violation};
@@ -31,21 +31,24 @@ impl DeadLetter {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Why it should not be there; `None` for poison. `shared`: its event id is that of
-    /// several carts, or may be.
-    pub(crate) fn defect(&self, shared: bool) -> Option<&'static str> {
-        let code = ErrorCode::ALL
-            .iter()
-            .copied()
-            .find(|code| code.as_str() == self.code);
-        match (code, &self.message) {
+    fn code(&self) -> Option<ErrorCode> {
+        let mut codes = ErrorCode::ALL.iter().copied();
+        codes.find(|code| code.as_str() == self.code)
+    }
+
+    /// Whether it is a cart that was refused, by its own account for the other one that
+    /// has its event id: what makes no sense fails as a checkout.
+    fn is_of_shared(&self) -> bool {
+        let violated = self.code() == Some(ErrorCode::ContractViolated);
+        violated && matches!(self.message, Some(Message::CartCheckedOut(_)))
+    }
+
+    /// Why it should not be there; `None` for poison.
+    pub(crate) fn defect(&self) -> Option<&'static str> {
+        match (self.code(), &self.message) {
             (Some(ErrorCode::HandlerPanicked), _) => Some("the service broke down on it"),
             (Some(ErrorCode::DatabaseRejected), _) => Some("the database refused what it led to"),
             (_, None) => None,
-            // What makes no sense fails as a checkout.
-            (Some(ErrorCode::ContractViolated), Some(Message::CartCheckedOut(_))) if !shared => {
-                Some("its event id is that of no other cart, and no cart is refused for less")
-            }
             // What decodes can still break its contract: that is poison where
             // others write, and a defect where only services do.
             (Some(ErrorCode::ContractViolated | ErrorCode::RecordTooLarge), Some(message))
@@ -59,10 +62,31 @@ impl DeadLetter {
 
     fn ids(&self) -> (Option<CartId>, Option<CheckoutId>) {
         let message = self.message.as_ref();
-        (
-            message.and_then(Message::cart_id),
-            message.and_then(Message::checkout_id),
-        )
+        let checkout = match message {
+            Some(Message::CartCheckedOut(cart)) => Some(ids::checkout_id(cart.event_id)),
+            _ => message.and_then(Message::checkout_id),
+        };
+        (message.and_then(Message::cart_id), checkout)
+    }
+
+    fn violation(&self, why: &str) -> Violation {
+        let (cart_id, checkout_id) = self.ids();
+        let (partition, offset) = self.place;
+        let subject = format!("{}.dlq, partition {partition}, offset {offset}", self.topic);
+        let record = self
+            .message
+            .as_ref()
+            .map_or("a record", |message| message.record_type().name());
+        Violation {
+            rule: Rule::DEAD_LETTER,
+            detail: format!(
+                "{record} in {subject}: {why} ({}: {})",
+                self.code, self.detail
+            ),
+            cart_id,
+            checkout_id,
+            subject,
+        }
     }
 }
 
@@ -80,36 +104,23 @@ pub(crate) struct Letters {
     pub(crate) poison: BTreeMap<String, u64>,
     /// What should have been handled.
     pub(crate) defects: Vec<Violation>,
+    /// Poison that is a defect if no other cart has its event id. That may be known later:
+    /// the other one may come to its topic after that was read.
+    pub(crate) of_shared: Vec<Violation>,
 }
 
 impl Letters {
-    /// Takes a letter in; one that is `expected` counts as poison. `shared`: see
-    /// [`DeadLetter::defect`].
-    pub(crate) fn add(&mut self, letter: &DeadLetter, shared: bool, expected: bool) {
-        let defect = letter.defect(shared).filter(|_| !expected);
-        let Some(why) = defect else {
-            *self.poison.entry(letter.code.clone()).or_default() += 1;
-            return;
-        };
-        let (cart_id, checkout_id) = letter.ids();
-        let (partition, offset) = letter.place;
-        let subject = format!(
-            "{}.dlq, partition {partition}, offset {offset}",
-            letter.topic
-        );
-        let record = letter
-            .message
-            .as_ref()
-            .map_or("a record", |message| message.record_type().name());
-        self.defects.push(Violation {
-            rule: Rule::DEAD_LETTER,
-            detail: format!(
-                "{record} in {subject}: {why} ({}: {})",
-                letter.code, letter.detail
-            ),
-            cart_id,
-            checkout_id,
-            subject,
-        });
+    /// Takes a letter in; one that is `expected` counts as poison. Returns whether it does.
+    pub(crate) fn add(&mut self, letter: &DeadLetter, expected: bool) -> bool {
+        if let Some(why) = letter.defect().filter(|_| !expected) {
+            self.defects.push(letter.violation(why));
+            return false;
+        }
+        *self.poison.entry(letter.code.clone()).or_default() += 1;
+        if letter.is_of_shared() && !expected {
+            let why = "its event id is that of no other cart, and no cart is refused for less";
+            self.of_shared.push(letter.violation(why));
+        }
+        true
     }
 }

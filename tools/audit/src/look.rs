@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use crate::books::{Books, Read, Window};
 use crate::databases::{Database, Only, Reader};
 use crate::error::{Error, Result};
-use crate::letters::{DeadLetter, Letters};
+use crate::letters::DeadLetter;
 use crate::log::{Kafka, LogReader};
 use crate::positions;
 use crate::report::Report;
@@ -516,15 +516,7 @@ fn letter(topic: Topic, record: &BorrowedMessage<'_>, message: Option<Message>) 
 
 fn take(books: &mut Books, letter: DeadLetter, expected: Option<&Expected>) {
     let expected = expected.is_some_and(|expected| expected(&letter));
-    let shared = match &letter.message {
-        // What is not on the topic any more may have been another cart's.
-        Some(Message::CartCheckedOut(cart)) => !books.window.is_complete() || books.shares(cart),
-        _ => false,
-    };
-    let Letters { defects, .. } = &books.letters;
-    let before = defects.len();
-    books.letters.add(&letter, shared, expected);
-    let is_poison = books.letters.defects.len() == before;
+    let is_poison = books.letters.add(&letter, expected);
     if let (true, Some(Message::CartCheckedOut(cart))) = (is_poison, letter.message) {
         let checkout = contracts::ids::checkout_id(cart.event_id);
         books.account(checkout, cart.cart_id).refused = true;

@@ -79,6 +79,12 @@ impl Books {
         stock(self, &mut findings);
         positions(self, patience, &mut findings);
         findings.extend(self.letters.defects.iter().cloned());
+        let of_shared = self.letters.of_shared.iter();
+        findings.extend(
+            of_shared
+                .filter(|letter| !self.may_be_shared(letter.checkout_id, letter.cart_id))
+                .cloned(),
+        );
         findings
     }
 }

@@ -547,7 +547,6 @@ fn poison_is_told_from_what_should_have_been_handled() {
     for (topic, code, message, is_defect) in [
         (carts, "NOT_FRAMED", None, false),
         (carts, "UNKNOWN", None, false),
-        (carts, "CONTRACT_VIOLATED", Some(cart.clone()), true),
         (carts, "RECORD_TOO_LARGE", Some(cart.clone()), false),
         (commands, "CONTRACT_VIOLATED", Some(stock), false),
         (commands, "CONTRACT_VIOLATED", Some(failed()), true),
@@ -557,7 +556,7 @@ fn poison_is_told_from_what_should_have_been_handled() {
     ] {
         let letter = letter(topic, code, message);
         let mut books = ordered();
-        books.letters.add(&letter, false, false);
+        books.letters.add(&letter, false);
         let expected: &[Rule] = if is_defect { &[Rule::DEAD_LETTER] } else { &[] };
         assert_eq!(broken(&books, LATER), names(expected), "{code}");
         assert_eq!(
@@ -567,9 +566,33 @@ fn poison_is_told_from_what_should_have_been_handled() {
         );
         // A test that caused it may say so.
         let mut books = ordered();
-        books.letters.add(&letter, false, true);
+        books.letters.add(&letter, true);
         assert_eq!(broken(&books, LATER), [""; 0], "{code}");
     }
+}
+
+#[test]
+fn a_cart_is_refused_for_nothing_but_the_event_id_of_another_one() {
+    let topic = Topic::ShoppingCheckouts;
+    let refused = letter(topic, "CONTRACT_VIOLATED", Some(published().into()));
+    let mut books = ordered();
+    assert!(books.letters.add(&refused, false), "it is poison");
+    assert_eq!(broken(&books, LATER), [Rule::DEAD_LETTER.name]);
+    // The other one is read later, ...
+    let other = CartCheckedOut {
+        cart_id: CartId::from_untyped_uuid(Uuid::from_u128(99)),
+        ..published()
+    };
+    books.note(other.into(), ASKED_MS + 70);
+    assert_eq!(broken(&books, LATER), [""; 0]);
+    // ... or is on its topic no more, or a test has caused it.
+    let mut books = ordered();
+    books.letters.add(&refused, false);
+    books.window.begin_at(ASKED_MS - 1);
+    assert_eq!(broken(&books, LATER), [""; 0]);
+    let mut books = ordered();
+    books.letters.add(&refused, true);
+    assert_eq!(broken(&books, LATER), [""; 0]);
 }
 
 #[test]
@@ -597,8 +620,7 @@ fn an_event_id_of_two_carts_is_the_checkout_of_one() {
                 "CONTRACT_VIOLATED",
                 Some(other.clone().into()),
             );
-            assert!(books.shares(&other));
-            books.letters.add(&letter, true, false);
+            books.letters.add(&letter, false);
             books.account(checkout(), cart()).refused = true;
         },
         &[],

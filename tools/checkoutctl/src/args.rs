@@ -57,7 +57,9 @@ pub(crate) enum Command {
     /// The state of its saga, every record in causal order with its place, content and
     /// trace, its rows, and how far those are who have something to read. Reads only
     /// what is near the places that the history names. Exit status 1: no checkout of
-    /// the cart is known.
+    /// the cart is known, or a part is missing: Kafka, the registry or another database
+    /// did not answer, or a newer version wrote the saga; 2: the orchestrator's database
+    /// did not answer, and what the rest has of the cart is told.
     #[command(after_help = "Example:
   set -a; . .stack/stack.env; set +a; checkoutctl explain 6f2d7c1e-58a4-4c7d-9b0e-3f1a2b4c5d6e")]
     Explain(Box<ExplainArgs>),

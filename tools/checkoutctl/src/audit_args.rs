@@ -10,7 +10,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp};
 use operations::args::TargetArgs;
 
 use crate::print;
-use crate::telling::Telling;
+use crate::telling::{self, Telling};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct AuditArgs {
@@ -98,7 +98,7 @@ pub(crate) async fn audit(args: &AuditArgs, names: TopicNames) -> ExitCode {
     let report = match found {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("checkoutctl audit: could not look: {error}");
+            telling::line(&format!("checkoutctl audit: could not look: {error}"));
             return ExitCode::from(crate::COULD_NOT);
         }
     };

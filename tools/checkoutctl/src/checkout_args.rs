@@ -18,8 +18,9 @@ use crate::telling::Steps;
 pub(crate) enum CheckoutCommand {
     /// Publish carts and wait for their outcomes.
     ///
-    /// Every cart that was published is told with its id, also where outcomes cannot be
-    /// read any more. Exit status 1: a cart has no order, or it is not known whether it
+    /// Where Kafka is lost meanwhile, no further cart is tried. Every cart is told with its
+    /// id: whether it was published, as far as that is known, and its outcome, as far as it
+    /// could be read. Exit status 1: a cart has no order, or it is not known whether it
     /// has one; `explain` tells later.
     #[command(after_help = "Examples:
   checkoutctl checkout submit cart.json
@@ -167,7 +168,8 @@ pub(crate) async fn run(command: &CheckoutCommand, names: TopicNames) -> anyhow:
             ));
         }
     }
-    let all_published = submission.carts.iter().all(|one| one.published);
+    let mut carts = submission.carts.iter();
+    let all_published = carts.all(|one| one.published == Some(true));
     let only_published = args.wait_seconds == 0 && all_published;
     Ok(crate::failure_if(
         created < submission.carts.len() && !only_published,

@@ -1,5 +1,6 @@
 //! `checkoutctl dlq`: dead letters.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 
@@ -8,12 +9,12 @@ use audit::Target;
 use contracts::{Topic, TopicNames};
 use jiff::Timestamp;
 use operations::args::TargetArgs;
-use operations::letters::{self, Filter, LetterId, Letters, Redriven};
+use operations::letters::{self, Filter, LetterId, Letters, Most, Redriven};
 use operations::parse;
 
 use crate::audit_args::since;
 use crate::print;
-use crate::telling::{Steps, during};
+use crate::telling::{self, Steps, during};
 
 /// What is told first of all that changes something.
 const CHECKING: &str = "finding out whether the letters can be marked as handled";
@@ -50,7 +51,7 @@ pub(crate) enum DlqCommand {
     /// them. Who discarded them, and why, is kept in the metadata of the group's
     /// committed offsets, as far as there is room, and told by `show`. Of one partition
     /// some hundreds can be discarded with open letters in between, any number side by
-    /// side.
+    /// side. Exit status 1: those of some topics were not discarded; the reason is told.
     #[command(after_help = "Examples:
   checkoutctl dlq discard --code NOT_FRAMED --since 2h --reason 'a test of the shop' --dry-run
   checkoutctl dlq discard shopping.checkouts.dlq:2:17 --reason 'ticket 4711'")]
@@ -70,6 +71,15 @@ struct Common {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
     limit: u32,
+
+    /// What they may hold together, in bytes; all of it is in memory.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 1_000_000_000,
+        value_parser = clap::value_parser!(u64).range(1_000_000..)
+    )]
+    limit_bytes: u64,
 
     /// How long Kafka or the registry may be silent, in seconds.
     #[arg(
@@ -213,7 +223,11 @@ impl Common {
     async fn read(&self, target: &Target, filter: &Filter) -> anyhow::Result<Letters> {
         let steps = Steps::new("reading dead letters");
         let tell = |step: &str| steps.tell(step);
-        let read = letters::read(target, filter, self.limit as usize, &tell);
+        let most = Most {
+            letters: self.limit as usize,
+            bytes: usize::try_from(self.limit_bytes).unwrap_or(usize::MAX),
+        };
+        let read = letters::read(target, filter, most, &tell);
         Ok(steps.during(read).await?)
     }
 }
@@ -228,8 +242,10 @@ impl ChoiceArgs {
         let letters = self.common.read(target, &filter).await?;
         ensure!(
             !letters.more,
-            "more than {} letters are like that: give a narrower filter, or raise --limit",
-            self.common.limit
+            "more letters are like that than are handled at once, {} letters and {} bytes: give \
+             a narrower filter, or raise --limit or --limit-bytes",
+            self.common.limit,
+            self.common.limit_bytes
         );
         letters.all_there(&self.letters)?;
         Ok(letters)
@@ -255,7 +271,7 @@ pub(crate) async fn run(command: &DlqCommand, names: TopicNames) -> anyhow::Resu
                 (false, true) => print::text(&letters.lines()),
                 (false, false) => print::text(&letters.text()),
             }
-            Ok(crate::failure_if(!letters.letters.is_empty()))
+            Ok(crate::failure_if(letters.may_be_open()))
         }
         DlqCommand::Show(args) => {
             let filter = Filter {
@@ -269,11 +285,15 @@ pub(crate) async fn run(command: &DlqCommand, names: TopicNames) -> anyhow::Resu
                 .await?;
             letters.all_there(&args.letters)?;
             match args.common.json {
-                true => print::json(&letters.letters)?,
+                true => {
+                    print::json(&letters.letters)?;
+                    telling::text(&letters.registry_line());
+                }
                 false => {
                     for letter in &letters.letters {
                         print::text(&letter.text());
                     }
+                    print::text(&letters.registry_line());
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -306,9 +326,11 @@ async fn redrive(args: &RedriveArgs, names: TopicNames) -> anyhow::Result<ExitCo
             "dryRun": choice.dry_run,
             "letters": redriven,
             "failed": failed,
+            "registryFault": letters.registry_fault,
         }))?,
         false => {
             print::text(&Redriven::text(&redriven));
+            print::text(&letters.registry_line());
             print::text(&format!("{} letters, {failed} failed\n", redriven.len()));
         }
     }
@@ -318,35 +340,42 @@ async fn redrive(args: &RedriveArgs, names: TopicNames) -> anyhow::Result<ExitCo
 async fn discard(args: &DiscardArgs, names: TopicNames) -> anyhow::Result<ExitCode> {
     let choice = &args.choice;
     let target = choice.common.target(names);
-    let letters = choice.chosen(&target).await?;
-    let what = match choice.dry_run {
-        true => CHECKING,
-        false => "marking letters as handled",
+    let mut letters = choice.chosen(&target).await?;
+    let (what, done) = match choice.dry_run {
+        true => (CHECKING, "would be discarded"),
+        false => ("marking letters as handled", "discarded"),
     };
-    let discarded = letters::discard(
-        &target,
-        &letters,
-        &args.operator,
-        &args.reason,
-        choice.dry_run,
-    );
-    during(what, discarded).await?;
+    let (operator, reason) = (&args.operator, &args.reason);
+    let discarded = letters::discard(&target, &letters, operator, reason, choice.dry_run);
+    let errors = during(what, discarded).await?;
+    let chosen = letters.letters.len();
+    letters
+        .letters
+        .retain(|letter| !errors.contains_key(&letter.topic));
+    let number = letters.letters.len();
+    let failed = chosen - number;
     match choice.common.json {
-        true => print::json(&serde_json::json!({
-            "dryRun": choice.dry_run,
-            "letters": letters.letters.iter().map(|letter| &letter.letter).collect::<Vec<_>>(),
-        }))?,
+        true => {
+            let errors: BTreeMap<&str, &String> = errors
+                .iter()
+                .map(|(topic, why)| (topic.name(), why))
+                .collect();
+            print::json(&serde_json::json!({
+                "dryRun": choice.dry_run,
+                "letters": letters.letters.iter().map(|letter| &letter.letter).collect::<Vec<_>>(),
+                "failed": failed,
+                "errors": errors,
+                "registryFault": letters.registry_fault,
+            }))?;
+        }
         false => {
             print::text(&letters.text());
-            let (number, what) = (
-                letters.letters.len(),
-                match choice.dry_run {
-                    true => "would be discarded",
-                    false => "discarded",
-                },
-            );
-            print::text(&format!("{number} letters {what}\n"));
+            for (topic, why) in &errors {
+                let line = format!("letters of {topic}.dlq are not discarded: {why}; do it again");
+                print::line(&line);
+            }
+            print::line(&format!("{number} letters {done}, {failed} failed"));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(crate::failure_if(failed > 0))
 }

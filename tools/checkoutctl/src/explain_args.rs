@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contracts::TopicNames;
 use contracts::ids::CartId;
+use operations::Explanation;
 use operations::args::TargetArgs;
 use operations::explain::Limits;
 
@@ -71,8 +72,16 @@ pub(crate) async fn explain(args: &ExplainArgs, names: TopicNames) -> anyhow::Re
         true => print::json(&explanation)?,
         false => print::text(&explanation.text()),
     }
-    Ok(match explanation.saga {
-        Some(_) => ExitCode::SUCCESS,
-        None => ExitCode::from(crate::FOUND),
-    })
+    Ok(ExitCode::from(status(&explanation)))
+}
+
+/// The exit status. A saga that a newer version wrote is not told of in full.
+fn status(explanation: &Explanation) -> u8 {
+    if !explanation.orchestrator_answered {
+        return crate::COULD_NOT;
+    }
+    match explanation.saga.is_some() && explanation.all_answered {
+        true => 0,
+        false => crate::FOUND,
+    }
 }

@@ -58,6 +58,8 @@ fn main() -> ExitCode {
         .with_target(false)
         .without_time()
         .with_env_filter(filter)
+        // Whoever reads it may have gone.
+        .log_internal_errors(false)
         .init();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -68,7 +70,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("checkoutctl: {error:#}");
+            telling::line(&format!("checkoutctl: {error:#}"));
             ExitCode::from(COULD_NOT)
         }
     }
@@ -147,13 +149,13 @@ async fn topics(command: TopicsCommand, names: TopicNames) -> anyhow::Result<Exi
                 report.existing.len()
             ));
             for drift in &report.drift {
-                eprintln!("differs  {drift}");
+                telling::line(&format!("differs  {drift}"));
             }
             if !report.drift.is_empty() {
-                eprintln!(
+                telling::line(&format!(
                     "{} differences from topics.yaml were left as they are; change them with Kafka's own tools",
                     report.drift.len()
-                );
+                ));
             }
             Ok(failure_if(fail_on_drift && !report.drift.is_empty()))
         }
@@ -270,10 +272,10 @@ async fn schemas(command: SchemasCommand, names: TopicNames) -> anyhow::Result<E
             if problems.is_empty() {
                 print::line("all schemas are registered");
             } else {
-                eprintln!(
+                telling::line(&format!(
                     "{} subjects are not as they should be; run `checkoutctl schemas apply`",
                     problems.len()
-                );
+                ));
             }
             Ok(failure_if(!problems.is_empty()))
         }

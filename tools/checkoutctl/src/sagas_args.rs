@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::print;
 use crate::sagas_watch::{WatchArgs, watch};
-use crate::telling::{Steps, during};
+use crate::telling::{self, Steps, during};
 
 /// What a person reads while the database is asked.
 const READING: &str = "reading sagas";
@@ -242,10 +242,14 @@ async fn act(
     let target = args.common.target(names);
     let chosen = args.chosen(&target).await?;
     for cart in &chosen.missing {
-        eprintln!("no checkout of cart {cart} is known; `checkoutctl explain {cart}` tells more");
+        telling::line(&format!(
+            "no checkout of cart {cart} is known; `checkoutctl explain {cart}` tells more"
+        ));
     }
     for LeftOut { cart_id, why } in &chosen.left_out {
-        eprintln!("cart {cart_id} is not like the filters, and is left out: {why}");
+        telling::line(&format!(
+            "cart {cart_id} is not like the filters, and is left out: {why}"
+        ));
     }
     let wish = Wish {
         action,

@@ -34,18 +34,27 @@ impl Telling {
         }
         *last = Instant::now();
         match self.is_terminal {
-            true => eprint!("\r\x1b[2K{text}"),
-            false => eprintln!("{text}"),
+            true => self::text(&format!("\r\x1b[2K{text}")),
+            false => line(text),
         }
-        // Nothing is lost where nobody reads it.
-        let _ = std::io::stderr().flush();
     }
 
     pub(crate) fn clear(&self) {
         if self.is_terminal {
-            eprint!("\r\x1b[2K");
+            text("\r\x1b[2K");
         }
     }
+}
+
+/// A line on standard error.
+pub(crate) fn line(text: &str) {
+    self::text(&format!("{text}\n"));
+}
+
+/// Text on standard error. Unlike `eprint!`, which panics where nobody reads it any more.
+pub(crate) fn text(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// What long work is at. The last step is told again and again, and for how long all of

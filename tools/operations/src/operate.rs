@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::databases::Db;
-use crate::publish::{Place, Publisher};
+use crate::publish::{Place, Publisher, Unsent};
 use crate::row::column;
 use crate::sagas::Listed;
 use crate::show::{BAD, GOOD, WARN, clean, paint, table};
@@ -59,9 +59,10 @@ pub enum Verdict {
     WouldBeOperated,
     /// The saga refuses it.
     Refused,
-    /// No answer came in time; it may still be done.
+    /// No answer came in time, or Kafka was lost while it was published; it may still be
+    /// done.
     Unanswered,
-    /// Kafka did not take it.
+    /// Kafka did not take it, or it was not tried, after Kafka was lost.
     NotPublished,
 }
 
@@ -87,6 +88,22 @@ impl Operated {
     /// Whether it was done, or would be.
     pub fn is_done(&self) -> bool {
         matches!(self.result, Verdict::Operated | Verdict::WouldBeOperated)
+    }
+
+    /// It is not known that Kafka has it.
+    fn not_sent(&mut self, unsent: &Unsent) {
+        (self.result, self.detail) = match unsent {
+            Unsent::Unknown(_) => (
+                Verdict::Unanswered,
+                Some(format!(
+                    "{unsent}; ask later: checkoutctl explain {}",
+                    self.cart_id
+                )),
+            ),
+            Unsent::Refused(_) | Unsent::NotTried(_) => {
+                (Verdict::NotPublished, Some(unsent.to_string()))
+            }
+        };
     }
 }
 
@@ -145,7 +162,8 @@ impl Wish {
 
     /// Publishes it for each of these sagas and waits until the history shows what
     /// came of it, at most for `wait`. `tell` hears how far it is. A saga that this
-    /// version does not understand is refused, and nothing is published for it.
+    /// version does not understand is refused, and nothing is published for it. Where
+    /// Kafka or the database is lost meanwhile, each result says what is known of it.
     ///
     /// # Errors
     /// When Kafka, the registry or the orchestrator's database cannot be reached;
@@ -186,20 +204,15 @@ impl Wish {
                 (index, publisher.message(&codec, &operation).await)
             })
             .buffered(IN_FLIGHT);
-        let mut tried = 0;
         tell(&format!("0 of {total} published"));
         while let Some((index, place)) = publishing.next().await {
             match place {
                 Ok(place) => {
                     open.insert(place, index);
                 }
-                Err(error) => {
-                    all[index].result = Verdict::NotPublished;
-                    all[index].detail = Some(error.to_string());
-                }
+                Err(unsent) => all[index].not_sent(&unsent),
             }
-            tried += 1;
-            tell(&format!("{tried} of {total} published"));
+            tell(&format!("{} of {total} published", open.len()));
         }
 
         let (published, deadline) = (open.len(), Instant::now() + wait);
@@ -348,5 +361,23 @@ mod tests {
         let detail = rehearsed[1].detail.as_deref().unwrap_or_default();
         assert!(detail.contains("SHIP_PARCEL"), "{detail}");
         assert_eq!(rehearsed[1].step.as_deref(), Some("SHIP_PARCEL"));
+    }
+
+    #[test]
+    fn not_published_is_told_only_where_that_is_known() {
+        let told = |unsent: &Unsent| {
+            let mut one = unanswered(&example("STUCK", Step::FIRST.name()));
+            one.not_sent(unsent);
+            (one.result, one.detail.unwrap_or_default())
+        };
+        let why = || "no answer".to_owned();
+        for unsent in [Unsent::Refused(why()), Unsent::NotTried(why())] {
+            assert_eq!(told(&unsent).0, Verdict::NotPublished, "{unsent}");
+        }
+        let (result, detail) = told(&Unsent::Unknown(why()));
+        assert_eq!(result, Verdict::Unanswered);
+        for part in ["not known", "no answer", "checkoutctl explain "] {
+            assert!(detail.contains(part), "{part}: {detail}");
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! Publishes the few records that operators cause.
 
+use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use audit::{Error, Kafka, Result};
 use contracts::{Codec, Message, TraceContext, headers};
 use jiff::Timestamp;
 use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
@@ -26,10 +29,38 @@ pub(crate) struct Outgoing {
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
+/// Why it is not known that Kafka has a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// Kafka does not have it.
+    Refused(String),
+    /// Kafka was lost meanwhile, and may have it all the same.
+    Unknown(String),
+    /// Kafka had been lost, and it was not tried.
+    NotTried(String),
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) => write!(f, "not published: {why}"),
+            Self::Unknown(why) => write!(f, "it is not known whether it was published: {why}"),
+            Self::NotTried(why) => {
+                write!(
+                    f,
+                    "not tried, since Kafka was lost: {why}; check the brokers"
+                )
+            }
+        }
+    }
+}
+
 /// A producer whose deliveries are awaited one by one.
 pub(crate) struct Publisher {
     producer: FutureProducer,
     timeout: Duration,
+    /// How the cluster was lost, once it was.
+    lost: OnceLock<String>,
 }
 
 impl Publisher {
@@ -54,11 +85,31 @@ impl Publisher {
                 .create()
                 .map_err(Error::kafka("cannot create a Kafka producer"))?,
             timeout: kafka.timeout,
+            lost: OnceLock::new(),
         })
     }
 
-    /// Publishes a message on its topic, as part of a new trace.
-    pub(crate) async fn message(&self, codec: &Codec, message: &Message) -> Result<Place> {
+    /// Publishes a message on its topic, as part of a new trace. Once the cluster was lost
+    /// no other is tried: each would wait for it in vain.
+    pub(crate) async fn message(&self, codec: &Codec, message: &Message) -> Result<Place, Unsent> {
+        if let Some(why) = self.lost.get() {
+            return Err(Unsent::NotTried(why.clone()));
+        }
+        let sent = self.try_message(codec, message).await;
+        sent.map_err(|error| self.unsent(&error))
+    }
+
+    fn unsent(&self, error: &Error) -> Unsent {
+        let why = error.to_string();
+        if !is_gone(error) {
+            return Unsent::Refused(why);
+        }
+        // What was told first is kept.
+        let _ = self.lost.set(why.clone());
+        Unsent::Unknown(why)
+    }
+
+    async fn try_message(&self, codec: &Codec, message: &Message) -> Result<Place> {
         let value = codec
             .encode(message)
             .map_err(|error| Error::Invalid(error.to_string()))?;
@@ -96,8 +147,80 @@ impl Publisher {
             .send(record, Timeout::After(self.timeout))
             .await;
         let delivered = sent.map_err(|(error, _)| {
-            Error::kafka(format!("{} did not take a record", outgoing.topic))(error)
+            Error::kafka(format!("{} did not confirm a record", outgoing.topic))(error)
         })?;
         Ok((delivered.partition, delivered.offset))
+    }
+}
+
+/// Whether the cluster does not answer: it would not take the next record either, and may
+/// have taken this one.
+pub(crate) fn is_gone(error: &Error) -> bool {
+    use RDKafkaErrorCode as Code;
+    let Error::Kafka { cause, .. } = error else {
+        return false;
+    };
+    matches!(
+        cause.rdkafka_error_code(),
+        Some(
+            Code::MessageTimedOut
+                | Code::OperationTimedOut
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::Fatal
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::ids::{CartId, GenericUuid, OperationId};
+    use contracts::messages::{OperationAction, SagaOperation};
+    use contracts::{RegistryConfig, TopicNames};
+    use rdkafka::error::KafkaError;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn failed(code: RDKafkaErrorCode) -> Error {
+        Error::kafka("a topic did not confirm a record")(KafkaError::MessageProduction(code))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_tried_once_the_cluster_is_lost_and_what_was_on_its_way_is_not_known() {
+        let publisher = Publisher::new(&Kafka::at("127.0.0.1:1")).unwrap();
+        let registry = RegistryConfig::at("http://127.0.0.1:1");
+        let names = TopicNames::default();
+        let codec = Codec::connect(&registry, names, &[]).await.unwrap();
+        let operation = SagaOperation {
+            operation_id: OperationId::from_untyped_uuid(Uuid::nil()),
+            cart_id: CartId::from_untyped_uuid(Uuid::nil()),
+            checkout_id: None,
+            action: OperationAction::Retry,
+            step: None,
+            evidence: None,
+            operator: "night shift".to_owned(),
+            reason: "a test".to_owned(),
+            requested_at: Timestamp::UNIX_EPOCH,
+        };
+        let message = Message::from(operation);
+
+        // One that is refused stops no other: the codec knows no schema to write.
+        let refused = publisher.unsent(&failed(RDKafkaErrorCode::MessageSizeTooLarge));
+        assert!(matches!(refused, Unsent::Refused(_)), "{refused}");
+        let refused = publisher.message(&codec, &message).await.unwrap_err();
+        assert!(matches!(refused, Unsent::Refused(_)), "{refused}");
+
+        let unknown = publisher.unsent(&failed(RDKafkaErrorCode::MessageTimedOut));
+        assert!(matches!(unknown, Unsent::Unknown(_)), "{unknown}");
+        assert!(
+            unknown.to_string().contains("not known whether"),
+            "{unknown}"
+        );
+        let left = publisher.message(&codec, &message).await.unwrap_err();
+        assert!(matches!(left, Unsent::NotTried(_)), "{left}");
+        for part in ["not tried", "did not confirm", "check the brokers"] {
+            assert!(left.to_string().contains(part), "{part}: {left}");
+        }
     }
 }

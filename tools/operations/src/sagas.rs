@@ -5,15 +5,14 @@ mod listed;
 
 use std::time::Duration;
 
-use audit::{Error, Result, Target};
+use audit::{Result, Target};
 use contracts::ids::{CartId, GenericUuid};
 use contracts::messages::FailureReason;
-use flow::{Saga, Step};
+use flow::Step;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 use tokio_postgres::Row;
-use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 pub use filter::Filter;
@@ -217,17 +216,6 @@ pub async fn standing(target: &Target, timeout: Duration) -> Result<Vec<Standing
         })
     };
     rows.iter().map(of_row).collect()
-}
-
-/// The saga of a row.
-pub(crate) fn saga(row: &Row) -> Result<Saga> {
-    let cart_id: Uuid = column(row, "cart_id")?;
-    let Json(cart): Json<Value> = column(row, "cart")?;
-    let Json(progress): Json<Value> = column(row, "progress")?;
-    understood(cart_id, cart, progress).map_err(|error| {
-        let why = listed::not_understood(&error);
-        Error::Invalid(format!("the saga of cart {cart_id}: {why}"))
-    })
 }
 
 impl Page {

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 pub use carts::{carts, generate};
 pub use submission::{Submission, Submitted};
 
-use crate::publish::Publisher;
+use crate::publish::{Publisher, Unsent};
 
 /// The records that are published, for [`Codec::connect`].
 const WRITES: &[RecordType] = &[RecordType::CartCheckedOut];
@@ -31,11 +31,12 @@ const OUTCOMES: [Topic; 2] = [Topic::OrderingOrders, Topic::OrderingCheckouts];
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Carts that have no outcome yet, with their place in the list and when they were
-/// published.
+/// published, or may have been.
 type Open = BTreeMap<CheckoutId, (usize, Instant)>;
 
 /// Publishes carts and waits for their outcomes, at most for `wait`. `tell` hears how far
-/// it is.
+/// it is. Where Kafka is lost meanwhile no more are tried, and each cart says what is known
+/// of it.
 ///
 /// # Errors
 /// When Kafka or the registry cannot be reached; nothing was published then.
@@ -78,21 +79,28 @@ async fn publish(
             (cart, begin, sent)
         })
         .buffered(IN_FLIGHT);
+    let mut confirmed = 0;
     tell(&format!("0 of {} carts published", carts.len()));
     while let Some((cart, begin, sent)) = sending.next().await {
         let checkout = checkout_id(cart.event_id);
-        if sent.is_ok() {
+        let published = match &sent {
+            Ok(_) => Some(true),
+            Err(Unsent::Unknown(_)) => None,
+            Err(Unsent::Refused(_) | Unsent::NotTried(_)) => Some(false),
+        };
+        confirmed += usize::from(sent.is_ok());
+        if published != Some(false) {
             open.insert(checkout, (all.len(), begin));
         }
         all.push(Submitted {
             cart_id: cart.cart_id,
             checkout_id: checkout,
-            published: sent.is_ok(),
+            published,
             outcome: None,
-            detail: sent.err().map(|error| format!("not published: {error}")),
+            detail: sent.err().map(|unsent| unsent.to_string()),
             milliseconds: None,
         });
-        tell(&format!("{} of {} carts published", all.len(), carts.len()));
+        tell(&format!("{confirmed} of {} carts published", carts.len()));
     }
     (all, open)
 }
@@ -126,6 +134,7 @@ async fn take_outcomes(
                 continue;
             };
             let one = &mut all[index];
+            one.published = Some(true);
             one.outcome = Some(outcome.record_type().name().to_owned());
             one.detail = detail(&outcome);
             one.milliseconds = u64::try_from(begin.elapsed().as_millis()).ok();

@@ -239,7 +239,8 @@ impl Codec {
             return Err(error.clone().into());
         }
         let schema = registry.schema(id).await.inspect_err(|error| {
-            if registry.config().gives_up {
+            // One that refuses this schema may give the next one.
+            if registry.config().gives_up && error.is_transient() {
                 *given_up = Some(error.clone());
             }
         })?;

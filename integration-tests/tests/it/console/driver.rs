@@ -96,30 +96,48 @@ impl Drop for Driver {
     }
 }
 
+/// A driver that listens, and its port. One that ends before it does is started again: it
+/// wants the port that it has found free of one protocol for the other one as well.
+async fn listening(system: &System, programs: &Programs) -> (Process, u16) {
+    let begin = Instant::now();
+    loop {
+        let process = system
+            .run_beside(
+                "chromedriver",
+                programs.driver.clone(),
+                vec!["--port=0".to_owned()],
+                Vec::new(),
+            )
+            .await;
+        loop {
+            let runs = process.pid().is_some();
+            let log = std::fs::read_to_string(process.log()).unwrap_or_default();
+            if let Some(port) = port(&log) {
+                return (process, port);
+            }
+            let waits = begin.elapsed() < PATIENCE;
+            assert!(waits, "the driver does not listen; it runs: {runs}; {log}");
+            if !runs {
+                break;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// The port that a driver says it listens on.
+fn port(log: &str) -> Option<u16> {
+    let (_, rest) = log.split_once("started successfully on port ")?;
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
 impl Driver {
     pub(super) async fn start(system: &System, programs: Programs) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let args = vec!["--port=0".to_owned()];
-        let driver = programs.driver.clone();
-        let process = system
-            .run_beside("chromedriver", driver, args, Vec::new())
-            .await;
-        let mut port = None;
-        system
-            .wait_until("the driver listens", async || {
-                let log = std::fs::read_to_string(process.log()).unwrap_or_default();
-                port = log
-                    .split_once("started successfully on port ")
-                    .and_then(|(_, rest)| {
-                        rest.split(|c: char| !c.is_ascii_digit())
-                            .next()?
-                            .parse::<u16>()
-                            .ok()
-                    });
-                port.is_some()
-            })
-            .await;
-        let port = port.expect("a port");
+        let (process, port) = listening(system, &programs).await;
         Self {
             programs,
             process,

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use contracts::messages::SagaState;
-use contracts::{RecordType, Topic, TraceContext};
+use contracts::{Message, RecordType, Topic, TraceContext};
 use flow::Step;
 use integration_tests::carts::cart;
 use integration_tests::{IMPATIENT, Options, Outcome, PATIENCE, SERVICES, System, product};
@@ -187,7 +187,7 @@ async fn a_cart_is_explained_from_few_of_many_records() {
 
     // Without the history only the ends of the topics are read, as far as is said.
     let little = ["--orchestrator-database-url=", "--search-records=20"];
-    let ends = explained(&system, &id, &little, 1).await;
+    let ends = explained(&system, &id, &little, 2).await;
     let read = ends["recordsRead"].as_u64().expect("a number");
     assert!(read < READ_AT_MOST, "{read} records were read");
 
@@ -271,8 +271,9 @@ async fn a_cart_that_never_became_a_checkout_is_explained() {
         "2",
     ];
     let shown = run(&system, &[&["explain", &id, "--json"], &away[..]].concat()).await;
-    let shown = shown.json(0);
+    let shown = shown.json(1);
     assert_eq!(shown["state"], "COMPLETED", "{shown:#}");
+    assert_eq!(shown["allAnswered"], false);
     let tables = shown["rows"].as_array().expect("a list");
     let orders = tables.iter().find(|rows| rows["table"] == "orders");
     let order = &orders.expect("a table of orders")["rows"][0];
@@ -309,6 +310,7 @@ async fn a_cart_is_explained_while_registry_or_the_orchestrators_database_is_awa
     let id = good.cart_id.to_string();
     let whole = explained(&system, &id, &[], 0).await;
     assert_eq!(whole["orchestratorAnswered"], true);
+    assert_eq!(whole["allAnswered"], true);
     let kinds = records(&whole);
 
     // The registry is away, or takes connections and never answers.
@@ -316,8 +318,9 @@ async fn a_cart_is_explained_while_registry_or_the_orchestrators_database_is_awa
     let silent_url = format!("http://{}", silent.local_addr().expect("an address"));
     for url in ["http://127.0.0.1:1", silent_url.as_str()] {
         let soon = "--schema-registry-timeout-ms=500";
-        let shown = explained(&system, &id, &["--schema-registry-url", url, soon], 0).await;
+        let shown = explained(&system, &id, &["--schema-registry-url", url, soon], 1).await;
         assert_eq!(shown["state"], "COMPLETED", "{shown:#}");
+        assert_eq!(shown["allAnswered"], false);
         assert_eq!(shown["rows"], whole["rows"]);
         assert_eq!(records(&shown), kinds);
         for entry in shown["timeline"].as_array().expect("a timeline") {
@@ -339,8 +342,9 @@ async fn a_cart_is_explained_while_registry_or_the_orchestrators_database_is_awa
     // The orchestrator's database is not named, or away.
     for url in ["", "postgresql://nobody@127.0.0.1:1/none"] {
         let database = format!("--orchestrator-database-url={url}");
-        let shown = explained(&system, &id, &[&database], 1).await;
+        let shown = explained(&system, &id, &[&database], 2).await;
         assert_eq!(shown["orchestratorAnswered"], false);
+        assert_eq!(shown["allAnswered"], false);
         assert_eq!(shown["state"], Value::Null, "{shown:#}");
         let of = |kinds: &[String]| kinds.iter().cloned().collect::<BTreeSet<_>>();
         assert_eq!(of(&records(&shown)), of(&kinds));
@@ -358,7 +362,7 @@ async fn a_cart_is_explained_while_registry_or_the_orchestrators_database_is_awa
         assert_eq!(note.contains("ORCHESTRATOR_DATABASE_URL"), url.is_empty());
 
         let ran = run(&system, &["explain", &id, &database]).await;
-        assert_eq!(ran.status, Some(1), "{}", ran.errors);
+        assert_eq!(ran.status, Some(2), "{}", ran.errors);
         for text in ["whether it has a saga is not known", "cannot be told", note] {
             assert!(ran.out.contains(text), "{text}: {}", ran.out);
         }
@@ -370,9 +374,29 @@ async fn a_cart_is_explained_while_registry_or_the_orchestrators_database_is_awa
         "--kafka-bootstrap-servers=127.0.0.1:1",
         "--timeout-seconds=2",
     ];
-    let shown = explained(&system, &id, &away, 1).await;
+    let shown = explained(&system, &id, &away, 2).await;
     let rows = whole["rows"].as_array().expect("a list");
     assert_eq!(shown["rows"].as_array().expect("a list")[..], rows[1..]);
     let next = shown["next"].as_str().expect("text");
     assert!(next.contains("could not be looked for"), "{next}");
+
+    // A cart service may have put the request into any partition.
+    system.stop("orchestrator").await;
+    let anywhere = cart(&sku, 1, 700);
+    let request = Message::from(anywhere.clone());
+    let topic = Topic::ShoppingCheckouts;
+    let partitions = system.partitions(topic).await;
+    assert!(partitions > 1, "one says nothing");
+    let partitions: BTreeSet<i64> = (0_i32..).take(partitions).map(i64::from).collect();
+    for partition in &partitions {
+        let partition = i32::try_from(*partition).expect("a partition");
+        system.publish_at(topic, partition, &request).await;
+    }
+    let (id, away) = (anywhere.cart_id.to_string(), away[0]);
+    let shown = explained(&system, &id, &[away], 2).await;
+    let timeline = shown["timeline"].as_array().expect("a timeline");
+    let found = timeline
+        .iter()
+        .filter_map(|entry| entry["partition"].as_i64());
+    assert_eq!(found.collect::<BTreeSet<_>>(), partitions, "{shown:#}");
 }

@@ -1,12 +1,16 @@
 //! Many sagas looked at, and one or many acted on.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::process::Stdio;
 
+use contracts::Message;
 use contracts::messages::{CartCheckedOut, SagaState};
 use integration_tests::carts::cart;
-use integration_tests::{IMPATIENT, Options, Outcome, System, all_but, product};
+use integration_tests::{IMPATIENT, Network, Options, Outcome, Proxy, System, all_but, product};
 use serde_json::Value;
-use stack::Service;
+use stack::{Progress, Service};
+use tokio::process::Command;
 use uuid::Uuid;
 
 use super::{run, texts};
@@ -127,6 +131,29 @@ async fn a_look_that_fails_ends_no_watch_but_an_address_that_cannot_be_right_doe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_to_read_how_far_a_command_is() {
+    // A database that lets nobody in: for two seconds it is told that it is waited for.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let database = format!("--orchestrator-database-url=postgresql://nobody@{address}/none");
+    let binaries = stack::binaries(&Progress::detect()).await.expect("built");
+    let mut watch = Command::new(binaries.named("checkoutctl"))
+        .args(["sagas", "watch", "--looks", "1", "--json"])
+        .args(["--timeout-seconds", "2", &database])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    // As a `head` does that has read enough.
+    drop(watch.stderr.take());
+    let ended = watch.wait_with_output().await.expect("it ended");
+    assert_eq!(ended.status.code(), Some(1));
+    let look: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    let error = look["error"].as_str().expect("an error");
+    assert!(error.contains("orchestrator database"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_saga_of_a_newer_version_is_listed_and_it_alone_is_refused() {
     let system = System::start("ctl_sagas_newer", payment_is_away()).await;
     let stuck = stuck_carts(&system, 2).await;
@@ -172,6 +199,28 @@ async fn a_saga_of_a_newer_version_is_listed_and_it_alone_is_refused() {
     assert_eq!(texts(&shown["sagas"], "result"), ["refused"], "{shown:#}");
     let detail = shown["sagas"][0]["detail"].as_str().expect("text");
     assert!(detail.contains("orchestrator's version"), "{detail}");
+
+    // It is explained as far as every version understands it.
+    let explain = ["explain", &newer];
+    let shown = run(&system, &[&explain[..], &["--json"]].concat()).await;
+    let shown = shown.json(1);
+    assert_eq!(shown["orchestratorAnswered"], true, "{shown:#}");
+    assert_eq!(shown["state"], "STUCK", "{shown:#}");
+    assert_eq!(shown["step"], "SHIP_PARCEL", "{shown:#}");
+    let next = shown["next"].as_str().expect("text");
+    assert!(next.contains("orchestrator's version"), "{next}");
+    assert_eq!(shown["rows"][0]["table"], "sagas", "{shown:#}");
+    let outcomes = texts(&shown["timeline"], "outcome");
+    assert!(outcomes.contains(&"stuck".to_owned()), "{shown:#}");
+    let kinds = texts(&shown["timeline"], "type");
+    for kind in ["shopping.CartCheckedOut", "ordering.SagaStuck"] {
+        assert!(kinds.contains(&kind.to_owned()), "{kind}: {kinds:?}");
+    }
+    let ran = run(&system, &explain).await;
+    assert_eq!(ran.status, Some(1), "{}", ran.errors);
+    for text in ["STUCK at SHIP_PARCEL since", next] {
+        assert!(ran.out.contains(text), "{text}: {}", ran.out);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,7 +338,8 @@ async fn one_or_many_sagas_are_acted_on_with_a_result_for_each() {
     ));
     let shown = act(&["abandon", &second]).await.json(0);
     assert_eq!(shown["sagas"][0]["state"], "ABANDONED", "{shown:#}");
-    let shown = run(&system, &["explain", &second, "--json"]).await.json(0);
+    // Payment never ran: its database has nothing that could be asked.
+    let shown = run(&system, &["explain", &second, "--json"]).await.json(1);
     let timeline = shown["timeline"].to_string();
     assert!(
         timeline.contains("ABANDON by night shift: the test"),
@@ -301,4 +351,40 @@ async fn one_or_many_sagas_are_acted_on_with_a_result_for_each() {
     let third = stuck[2].cart_id.to_string();
     let shown = act(&["retry", &third, "--wait-seconds", "1"]).await.json(1);
     assert_eq!(results(&shown), ["unanswered"], "{shown:#}");
+
+    // Nor does the database, from when the input is published on.
+    let url = system.installation().database_url(Service::Orchestrator);
+    let (user, rest) = url.rsplit_once('@').expect("a user");
+    let (address, name) = rest.split_once('/').expect("a name");
+    let proxy = Proxy::start(address).await;
+    let through = format!(
+        "--orchestrator-database-url={user}@{}/{name}",
+        proxy.address()
+    );
+    let fourth = stuck[3].cart_id;
+    let freeze = async {
+        let published = system.recorder.wait_for("its second input", |seen| {
+            let of_cart = seen.iter().filter(|seen| match &seen.message {
+                Some(Message::SagaOperation(operation)) => operation.cart_id == fourth,
+                _ => false,
+            });
+            (of_cart.count() == 2).then_some(())
+        });
+        published.await;
+        proxy.set(Network::Frozen);
+    };
+    let fourth = fourth.to_string();
+    let limits = ["--wait-seconds", "600", "--timeout-seconds", "3"];
+    let retry = [&["retry", &fourth, &through][..], &limits].concat();
+    let (ran, ()) = tokio::join!(act(&retry), freeze);
+    let shown = ran.json(1);
+    assert_eq!(results(&shown), ["unanswered"], "{shown:#}");
+    let detail = shown["sagas"][0]["detail"].as_str().expect("text");
+    for says in [
+        "published, but",
+        "the orchestrator database did not answer",
+        "checkoutctl explain",
+    ] {
+        assert!(detail.contains(says), "{says}: {detail}");
+    }
 }

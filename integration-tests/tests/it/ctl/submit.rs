@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use contracts::Message;
-use integration_tests::{Options, System, product};
+use integration_tests::{Options, PATIENCE, System, product};
 use serde_json::Value;
 use stack::{PartKind, Progress};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::{run, texts};
 
@@ -71,20 +72,19 @@ async fn carts_are_submitted_and_their_outcomes_awaited() {
     assert_eq!(shown["open"], 5, "{shown:#}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn carts_are_told_when_kafka_is_lost_before_they_have_an_outcome() {
-    let options = Options {
-        services: &[],
-        own_brokers: 1,
-        ..Options::default()
-    };
-    let system = System::start("ctl_submit_lost", options).await;
+/// Submits so many carts, freezes the broker when what the program says of its work
+/// `is_it`, and waits until it has ended.
+async fn submitted_until(
+    system: &System,
+    number: &str,
+    is_it: impl Fn(&str) -> bool,
+) -> std::process::Output {
     let broker = system.parts(PartKind::Kafka)[0].process();
     let broker = broker.expect("a process of ours");
     let installation = system.installation();
     let binaries = stack::binaries(&Progress::detect()).await.expect("built");
     let mut submit = Command::new(binaries.named("checkoutctl"))
-        .args(["checkout", "submit", "--json", "--generate", "3"])
+        .args(["checkout", "submit", "--json", "--generate", number])
         .args(["--product", "mug=1", "--wait-seconds", "600"])
         .args(["--timeout-seconds", "2"])
         .args(["--kafka-bootstrap-servers", &installation.bootstrap_servers])
@@ -92,20 +92,41 @@ async fn carts_are_told_when_kafka_is_lost_before_they_have_an_outcome() {
         .args(["--topic-prefix", &installation.topic_prefix])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .kill_on_drop(true)
         .spawn()
         .expect("it runs");
-
-    // It says how far it is: all are published, and nobody is there to answer.
     let errors = submit.stderr.take().expect("a pipe");
     let mut lines = BufReader::new(errors).lines();
-    let mut waits = false;
-    while !waits && let Some(line) = lines.next_line().await.expect("text") {
-        waits = line.contains("0 of 3 carts have an outcome");
-    }
-    assert!(waits, "it ended before it waited for outcomes");
+    let waiting = async {
+        while let Some(line) = lines.next_line().await.expect("text") {
+            if is_it(&line) {
+                return true;
+            }
+        }
+        false
+    };
+    let is_there = timeout(PATIENCE, waiting).await.expect("it goes on");
+    assert!(is_there, "it ended before");
     broker.pause().expect("told to freeze");
-    let ended = submit.wait_with_output().await.expect("it ended");
+    let ended = timeout(PATIENCE, submit.wait_with_output()).await;
     broker.resume().expect("told to go on");
+    ended.expect("it gives up").expect("it ended")
+}
+
+fn own_broker() -> Options {
+    Options {
+        services: &[],
+        own_brokers: 1,
+        ..Options::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn carts_are_told_when_kafka_is_lost_before_they_have_an_outcome() {
+    let system = System::start("ctl_submit_lost", own_broker()).await;
+    // It says how far it is: all are published, and nobody is there to answer.
+    let waits = |line: &str| line.contains("0 of 3 carts have an outcome");
+    let ended = submitted_until(&system, "3", waits).await;
 
     assert_eq!(ended.status.code(), Some(1));
     let shown: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
@@ -124,4 +145,34 @@ async fn carts_are_told_when_kafka_is_lost_before_they_have_an_outcome() {
         (carts.len() == 3).then_some(carts)
     });
     assert_eq!(published.await, told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_cart_is_tried_once_kafka_is_lost_and_those_on_their_way_are_not_known() {
+    let system = System::start("ctl_submit_stops", own_broker()).await;
+    // So many that some are published when it first says so, and by far not all.
+    let number = 100_000;
+    let some = |line: &str| line.contains("carts published") && !line.starts_with("0 of");
+    let ended = submitted_until(&system, &number.to_string(), some).await;
+
+    assert_eq!(ended.status.code(), Some(1));
+    let shown: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    let carts = shown["carts"].as_array().expect("a list");
+    assert_eq!(carts.len(), number, "each is told");
+    let of = |published: Value| {
+        let of = carts.iter().filter(|cart| cart["published"] == published);
+        of.collect::<Vec<_>>()
+    };
+    let (published, left) = (of(Value::Bool(true)), of(Value::Bool(false)));
+    let unknown = of(Value::Null);
+    assert!(!published.is_empty(), "{}", shown["unread"]);
+    // No more than are on their way at once.
+    assert!((1..=500).contains(&unknown.len()), "{}", unknown.len());
+    for (carts, says) in [(left, "not tried"), (unknown, "not known whether")] {
+        assert!(!carts.is_empty(), "{says}");
+        for cart in carts {
+            let detail = cart["detail"].as_str().expect("text");
+            assert!(detail.contains(says), "{says}: {detail}");
+        }
+    }
 }

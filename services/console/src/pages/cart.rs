@@ -51,7 +51,7 @@ pub(super) async fn page(
         _ => view.live(LIVE_SECONDS),
     };
     // Also where nothing is known the page tells what was looked at.
-    let is_known = explanation.saga.is_some() || !explanation.timeline.is_empty();
+    let is_known = explanation.state.is_some() || !explanation.timeline.is_empty();
     let status = match (is_known, explanation.orchestrator_answered) {
         (true, _) => StatusCode::OK,
         (false, true) => StatusCode::NOT_FOUND,

@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 use contracts::{ErrorCode, Topic};
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use operations::letters::{self, Filter, Group, Letter, LetterId, Letters};
+use operations::letters::{self, Filter, Group, Letter, LetterId, Letters, Most};
 use operations::parse;
 
 use super::actions::letters::Fate;
@@ -31,7 +31,10 @@ pub(super) async fn page(
     };
     let found = console
         .ask(async move |console| {
-            let most = console.limits.letters_read as usize;
+            let most = Most {
+                letters: console.limits.letters_read as usize,
+                bytes: console.limits.letters_read_bytes as usize,
+            };
             letters::read(&console.target, &filter, most, &|_| {}).await
         })
         .await?;
@@ -205,9 +208,7 @@ fn list(page: &Page, fields: &Fields, can_act: bool) -> Markup {
                  (LETTERS_READ): narrow the filter, or see to these first."
             }
         }
-        @if let Some(why) = &page.letters.registry_fault {
-            p.notice { "Not all could be decoded: " (why) }
-        }
+        (undecoded(&page.letters))
         @if shown == 0 {
             p { @if is_first { "No dead letters." } @else { "No further dead letters." } }
         } @else if shown < page.found {
@@ -228,6 +229,15 @@ fn list(page: &Page, fields: &Fields, can_act: bool) -> Markup {
         }
         @if !is_first {
             p { a href={ "/letters?" (fields.query_without(&["after"])) } { "First page" } }
+        }
+    }
+}
+
+/// That letters are undecoded for want of the registry, where that is so.
+pub(super) fn undecoded(letters: &Letters) -> Markup {
+    html! {
+        @if let Some(why) = &letters.registry_fault {
+            p.notice { "Not all could be decoded: " (why) }
         }
     }
 }
@@ -307,8 +317,9 @@ fn entry(letter: &Letter) -> Markup {
             }
             @match (&letter.content, &letter.decodes_not) {
                 (Some(content), _) => (json(content)),
-                (None, why) => p.notice {
-                    "It does not decode: " (why.as_deref().unwrap_or("not known why"))
+                (None, Some(why)) => p.notice { "It does not decode: " (why) },
+                (None, None) => p.notice {
+                    "It is not decoded: the schema registry did not give its schema."
                 },
             }
             h3 { "Headers" }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use operations::backlog::{self, Backlog};
-use operations::letters::{self, Filter};
+use operations::letters::{self, Filter, Most};
 use operations::sagas::{self, Listed, Standing};
 use tokio::time::{sleep, timeout};
 
@@ -16,9 +16,11 @@ use crate::console::{Shared, on_thread};
 
 /// Checkouts that ended last which are shown.
 const ENDED_SHOWN: u32 = 10;
-/// The rest after a look is so many times as long as the look: what is slow is asked
-/// less often.
+/// The rest after a look at databases and topics is so many times as long as the look:
+/// what is slow is asked less often.
 const REST_FACTOR: u32 = 4;
+/// Services are asked as often as they can be: what they answer is at hand.
+const NO_REST: u32 = 0;
 /// What was found is old after so many intervals, and never sooner than that.
 const OLD_AFTER_LOOKS: u32 = 4;
 const OLD_AFTER_MIN: Duration = Duration::from_secs(10);
@@ -42,31 +44,46 @@ pub(crate) fn start(console: &Shared) {
             let http = http.clone();
             async move { Ok(services::answers(&console.instances, service, &http).await) }
         };
-        keep_looking(console, service, every, look, move |sight, look| {
-            services::put(sight, service, look, Instant::now());
-        });
+        keep_looking(
+            console,
+            service,
+            every,
+            NO_REST,
+            look,
+            move |sight, look| {
+                services::put(sight, service, look, Instant::now());
+            },
+        );
     }
     let brakes = move |console: Shared| {
         let http = http.clone();
         async move { services::participants(&console.instances, &http).await }
     };
-    keep_looking(console, "brakes", every, brakes, |sight, look| {
+    keep_looking(console, "brakes", every, NO_REST, brakes, |sight, look| {
         sight.participants = Some(look);
     });
-    let every = Duration::from_millis(limits.look_interval_ms);
-    keep_looking(console, "sagas by step", every, standing, |sight, look| {
-        sight.standing = Some(look);
-    });
-    keep_looking(console, "ended sagas", every, ended, |sight, look| {
+    let (every, rest) = (Duration::from_millis(limits.look_interval_ms), REST_FACTOR);
+    keep_looking(
+        console,
+        "sagas by step",
+        every,
+        rest,
+        standing,
+        |sight, look| {
+            sight.standing = Some(look);
+        },
+    );
+    keep_looking(console, "ended sagas", every, rest, ended, |sight, look| {
         sight.ended = Some(look);
     });
-    keep_looking(console, "backlog", every, backlog, |sight, look| {
+    keep_looking(console, "backlog", every, rest, backlog, |sight, look| {
         sight.backlog = Some(look);
     });
     keep_looking(
         console,
         "dead letters",
         every,
+        rest,
         open_letters,
         |sight, look| {
             sight.letters = Some(look);
@@ -80,6 +97,7 @@ fn keep_looking<T, Looking>(
     console: &Shared,
     what: &'static str,
     every: Duration,
+    rest_factor: u32,
     look: impl Fn(Shared) -> Looking + Clone + Send + 'static,
     put: impl Fn(&mut Sight, Look<T>) + Send + 'static,
 ) where
@@ -87,7 +105,6 @@ fn keep_looking<T, Looking>(
     Looking: Future<Output = Result<T, String>> + 'static,
 {
     let lasts = every.saturating_mul(OLD_AFTER_LOOKS).max(OLD_AFTER_MIN);
-    let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
     let console = Shared::clone(console);
     tokio::spawn(async move {
         loop {
@@ -109,10 +126,14 @@ fn keep_looking<T, Looking>(
                 tracing::error!(what, %error, "a look for the overview broke down; it is made again");
                 Err(BROKE_DOWN.to_owned())
             });
+            let took = begin.elapsed();
+            // One that takes as long again has to have come, after its rest.
+            let lasts = lasts.max(took.saturating_mul(rest_factor + 2));
+            let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
             console
                 .seen
                 .put(|sight| put(sight, Look { found, at, lasts }));
-            sleep(every.max(begin.elapsed().saturating_mul(REST_FACTOR))).await;
+            sleep(every.max(took.saturating_mul(rest_factor))).await;
         }
     });
 }
@@ -134,7 +155,10 @@ async fn backlog(console: Shared) -> Result<Vec<Backlog>, String> {
 }
 
 async fn open_letters(console: Shared) -> Result<Open, String> {
-    let most = console.limits.page_letters as usize;
+    let most = Most {
+        letters: console.limits.page_letters as usize,
+        bytes: console.limits.letters_read_bytes as usize,
+    };
     let found = letters::read(&console.target, &Filter::default(), most, &|_| {}).await;
     let found = found.map_err(|error| error.to_string())?;
     Ok(Open {
@@ -195,7 +219,7 @@ mod tests {
                 }
             }
         };
-        keep_looking(&console, "a test", EVERY, look, put_standing);
+        keep_looking(&console, "a test", EVERY, NO_REST, look, put_standing);
         let found = |sight: &Sight| sight.standing.as_ref().map(|look| look.found.clone());
         let broke_down = |sight: &Sight| found(sight) == Some(Err(BROKE_DOWN.to_owned()));
         assert!(becomes(&console, broke_down).await, "it is told of");
@@ -219,8 +243,8 @@ mod tests {
                 }
             }
         };
-        keep_looking(&console, "slow", EVERY, slow, put_standing);
-        keep_looking(&console, "quick", EVERY, quick, |sight, look| {
+        keep_looking(&console, "slow", EVERY, NO_REST, slow, put_standing);
+        keep_looking(&console, "quick", EVERY, NO_REST, quick, |sight, look| {
             sight.ended = Some(look);
         });
         let first = Timestamp::now();

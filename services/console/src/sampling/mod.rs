@@ -80,13 +80,20 @@ pub(crate) struct Open {
     pub(crate) more: bool,
 }
 
+/// How many orchestrators have told what they count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) told: usize,
+    pub(crate) all: usize,
+}
+
 /// All that was seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sight {
     pub(crate) instances: Vec<InstanceSeen>,
     pub(crate) counts: Counts,
-    /// When an orchestrator last told what it counts.
-    pub(crate) counted: Told<()>,
+    /// When an orchestrator last told what it counts, and how many of them did.
+    pub(crate) counted: Told<Counted>,
     pub(crate) participants: Told<Vec<Participant>>,
     pub(crate) standing: Told<Vec<Standing>>,
     pub(crate) ended: Told<Vec<Listed>>,

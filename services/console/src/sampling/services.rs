@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::counts::{Counters, counters};
 use super::prometheus::{Sample, samples};
-use super::{About, Look, Participant, Sight};
+use super::{About, Counted, InstanceSeen, Look, Participant, Sight};
 use crate::options::Instance;
 
 /// The service that counts what happens to sagas, and knows the brakes.
@@ -48,12 +48,12 @@ pub(super) fn put(sight: &mut Sight, service: &str, look: Look<Vec<Answer>>, now
     let Look { found, at, lasts } = look;
     // A look that broke down says so of each instance.
     let answers = found.unwrap_or_else(|why| vec![Err(why); sight.instances.len()]);
-    let of_service = sight
-        .instances
-        .iter_mut()
-        .filter(|seen| seen.instance.service == service);
+    let of_service = |seen: &&mut InstanceSeen| seen.instance.service == service;
+    let instances = sight.instances.iter_mut().filter(of_service);
     let mut read = BTreeMap::new();
-    for (seen, answer) in of_service.zip(answers) {
+    let mut all = 0;
+    for (seen, answer) in instances.zip(answers) {
+        all += 1;
         let found = answer.map(|(about, counters)| {
             let url = seen.instance.url.clone();
             read.extend(url.map(|url| (url, counters)));
@@ -65,7 +65,10 @@ pub(super) fn put(sight: &mut Sight, service: &str, look: Look<Vec<Answer>>, now
         return;
     }
     if !read.is_empty() {
-        let found = Ok(());
+        let found = Ok(Counted {
+            told: read.len(),
+            all,
+        });
         sight.counted = Some(Look { found, at, lasts });
     }
     sight.counts.add(read, now);
@@ -206,7 +209,8 @@ mod tests {
         assert_eq!(version(0), (1, Ok("1.2.3".to_owned())));
         assert_eq!(version(1), (2, Ok("1.2.3".to_owned())));
         assert_eq!(version(2), (1, Err("away".to_owned())));
-        assert_eq!(of(&sight.counted), (1, Ok(())));
+        let counted = Counted { told: 1, all: 2 };
+        assert_eq!(of(&sight.counted), (1, Ok(counted)));
         let total = sight.counts.total();
         assert_eq!(of_outcome(&total, "completed"), 3.0, "the orchestrator's");
     }
@@ -224,7 +228,8 @@ mod tests {
             seen.put(|sight| put(sight, ORCHESTRATOR, look, now));
         }
         let sight = seen.now();
-        assert_eq!(of(&sight.counted), (1, Ok(())));
+        let counted = Counted { told: 1, all: 1 };
+        assert_eq!(of(&sight.counted), (1, Ok(counted)));
         let about = of(&sight.instances[0].about);
         assert_eq!(about, (3, Err("it broke down".to_owned())));
     }

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use audit::{Error, Result, Target, consumer};
+use audit::{Error, LogReader, Result, Target, consumer};
 use contracts::ids::{CartId, GenericUuid};
 use contracts::{Codec, Topic};
 use jiff::Timestamp;
 
+use super::notes::Notes;
 use super::outlook::{self, Known};
 use super::places::{lookups, lookups_at_ends, topics_of};
 use super::stored::{Positions, Stored, checkouts, checkouts_of, rows, stored};
@@ -22,11 +23,11 @@ pub(super) async fn explanation(
 ) -> Result<Explanation> {
     let now = Timestamp::now();
     let id = cart.into_untyped_uuid();
-    let mut notes = Vec::new();
+    let mut notes = Notes::default();
     let (stored, orchestrator_answered) = match stored(target, id, limits, &mut notes).await {
         Ok(stored) => (stored, true),
         Err(error) => {
-            notes.push(format!(
+            notes.away(format!(
                 "the orchestrator's database was not read, so the saga with its history and \
                  deadline is missing, and records are looked for among the newest {} of each \
                  partition only (more with --search-records): {error}",
@@ -36,10 +37,7 @@ pub(super) async fn explanation(
         }
     };
 
-    let (lookups, purposes) = match orchestrator_answered {
-        true => lookups(&stored),
-        false => lookups_at_ends(limits.search_records),
-    };
+    let places = orchestrator_answered.then(|| lookups(&stored));
     let mut ends = BTreeSet::from([Topic::ShoppingCheckouts]);
     ends.extend(stored.waits_for.iter().flat_map(topics_of));
     // Whoever is behind may be what it waits for.
@@ -52,7 +50,15 @@ pub(super) async fn explanation(
             let names = &target.topics;
             let mut kafka = target.kafka.clone();
             kafka.timeout = limits.timeout;
-            Questions {
+            let (lookups, purposes) = match places {
+                Some(places) => places,
+                None => {
+                    let requests = names.name(Topic::ShoppingCheckouts);
+                    let requests = LogReader::new(&kafka)?.partitions(requests)?;
+                    lookups_at_ends(limits.search_records, &requests)
+                }
+            };
+            let questions = Questions {
                 kafka: &kafka,
                 name: &|log| name(names, log).to_owned(),
                 key: key.as_bytes(),
@@ -69,21 +75,21 @@ pub(super) async fn explanation(
                     })
                     .collect(),
                 at_most: limits.search_records,
-            }
-            .ask()
+            };
+            Ok::<_, Error>((questions.ask()?, purposes))
         };
         tokio::task::spawn_blocking(asking)
             .await
             .map_err(|_| Error::Invalid("the thread that reads Kafka broke down".to_owned()))?
     };
     // What the databases have is worth telling without Kafka, too.
-    let (answers, kafka_answered) = match answers {
-        Ok(answers) => (answers, true),
+    let (answers, purposes, kafka_answered) = match answers {
+        Ok((answers, purposes)) => (answers, purposes, true),
         Err(error) => {
-            notes.push(format!(
+            notes.away(format!(
                 "Kafka was not asked, so all records are missing: {error}"
             ));
-            (Answers::default(), false)
+            (Answers::default(), Vec::new(), false)
         }
     };
 
@@ -107,13 +113,12 @@ pub(super) async fn explanation(
     let rows = rows(target, stored.row.as_ref(), checkouts, limits, &mut notes).await;
 
     let Stored { row, waits_for, .. } = stored;
-    let saga = row.as_ref().map(|row| row.saga.clone());
+    let listed = row.as_ref().map(|row| &row.listed);
     let known = Known {
         cart,
         now,
-        saga: saga.as_ref(),
+        listed,
         home_partition: row.as_ref().map(|row| row.home_partition),
-        wake_at: row.as_ref().and_then(|row| row.wake_at),
         waits_for: waits_for.as_ref(),
         timeline: &timeline,
         lag: &lag,
@@ -127,18 +132,18 @@ pub(super) async fn explanation(
         cart_id: cart,
         asked_at: now,
         orchestrator_answered,
-        state: saga
-            .as_ref()
-            .map(|saga| saga.progress.state.kind().to_string()),
-        since: saga.as_ref().map(|saga| saga.progress.updated_at),
-        saga,
+        all_answered: !notes.anybody_away,
+        saga: listed.and_then(|listed| listed.saga.clone()),
+        state: listed.map(|listed| listed.state.clone()),
+        step: listed.and_then(|listed| listed.step.clone()),
+        since: listed.and_then(|listed| listed.updated_at),
         waits_for,
         timeline,
         rows,
         lag,
         next,
         commands,
-        notes,
+        notes: notes.all,
         records_read: answers.read,
     })
 }

@@ -10,9 +10,11 @@
 //! What does not answer within the time limit is left out and told of in a note: the
 //! registry once for all records, and the orchestrator's database too. Without the
 //! latter only the newest records of the topics are looked at, and the participants are
-//! asked by the cart.
+//! asked by the cart. Of a saga that a newer version wrote what every version
+//! understands is told.
 
 mod gather;
+mod notes;
 mod nothing;
 mod outlook;
 mod places;
@@ -62,10 +64,17 @@ pub struct Explanation {
     /// Whether the orchestrator's database answered. Where it did not, that no saga is
     /// here says nothing, and records were looked for at the ends of the topics only.
     pub orchestrator_answered: bool,
-    /// The saga of its current checkout; absent where none is known.
+    /// Whether all did who were asked: Kafka, the registry, and each database whose address
+    /// was given.
+    pub all_answered: bool,
+    /// The saga of its current checkout; absent where none is known, or a newer version
+    /// wrote it.
     pub saga: Option<Saga>,
-    /// The state in words of the contracts, such as `IN_PROGRESS`.
+    /// The state in words of the contracts, such as `IN_PROGRESS`; absent where no saga is
+    /// known.
     pub state: Option<String>,
+    /// The step it is at.
+    pub step: Option<String>,
     /// Since when it is in that state.
     pub since: Option<Timestamp>,
     /// What it waits for.

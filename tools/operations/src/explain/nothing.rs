@@ -1,10 +1,22 @@
-//! What is said of a cart without a saga: what became of its request, as far as can be
-//! told.
+//! What is said of a cart whose saga is not there, or cannot be read: what became of its
+//! request, as far as can be told.
 
 use contracts::Topic;
 
 use super::outlook::{Known, redrive};
+use crate::sagas::Listed;
 use crate::show::ago;
+
+/// A newer version wrote the saga.
+pub(super) fn not_understood(listed: &Listed) -> String {
+    let step = listed.step.as_deref();
+    let step = step.map_or_else(String::new, |step| format!(" at {step}"));
+    let note = listed.note.as_deref().unwrap_or_default();
+    format!(
+        "The saga is {}{step}, and what happens next cannot be told: {note}.",
+        listed.state
+    )
+}
 
 impl Known<'_> {
     /// The orchestrator's database is away: whether there is one is not known.
@@ -91,30 +103,53 @@ mod tests {
 
     use super::super::{Entry, Record, outlook};
     use super::*;
+    use crate::sagas::example;
 
     fn record(offset: i64) -> Entry {
         Entry::Record(Box::new(Record::sample("payments.commands", offset, None)))
     }
 
-    fn told(timeline: &[Entry], kafka_answered: bool) -> (String, Vec<String>) {
-        outlook::of(&Known {
+    fn known<'k>(timeline: &'k [Entry], names: &'k TopicNames) -> Known<'k> {
+        Known {
             cart: CartId::from_untyped_uuid(Uuid::nil()),
             now: "2026-01-01T00:00:30Z".parse().unwrap(),
-            saga: None,
+            listed: None,
             home_partition: None,
-            wake_at: None,
             waits_for: None,
             timeline,
             lag: &[],
-            names: &TopicNames::default(),
+            names,
             search_records: 10,
-            kafka_answered,
-            orchestrator_answered: false,
-        })
+            kafka_answered: true,
+            orchestrator_answered: true,
+        }
+    }
+
+    #[test]
+    fn of_a_saga_that_a_newer_version_wrote_the_plain_columns_are_told() {
+        let newer = example("STUCK", "SHIP_PARCEL");
+        let (text, commands) = outlook::of(&Known {
+            listed: Some(&newer),
+            ..known(&[], &TopicNames::default())
+        });
+        for part in [
+            "The saga is STUCK at SHIP_PARCEL",
+            "use programs of the orchestrator's version.",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(commands.is_empty(), "{commands:?}");
     }
 
     #[test]
     fn without_the_orchestrators_database_only_what_was_found_is_told() {
+        let told = |timeline: &[Entry], kafka_answered| {
+            outlook::of(&Known {
+                kafka_answered,
+                orchestrator_answered: false,
+                ..known(timeline, &TopicNames::default())
+            })
+        };
         let (text, commands) = told(&[record(3), record(4)], true);
         assert!(text.contains("cannot be told"), "{text}");
         assert!(text.contains("partition 0, offset 4."), "{text}");

@@ -5,7 +5,9 @@ use contracts::ids::CartId;
 use flow::{Saga, State, Step, Waiting};
 use jiff::{SignedDuration, Timestamp};
 
+use super::nothing::not_understood;
 use super::{Entry, Lag, Record, WaitsFor};
+use crate::sagas::Listed;
 use crate::show::ago;
 
 /// A timer that is later than this is overdue.
@@ -15,9 +17,8 @@ const TIMER_SLACK: SignedDuration = SignedDuration::from_secs(10);
 pub(super) struct Known<'k> {
     pub(super) cart: CartId,
     pub(super) now: Timestamp,
-    pub(super) saga: Option<&'k Saga>,
+    pub(super) listed: Option<&'k Listed>,
     pub(super) home_partition: Option<i32>,
-    pub(super) wake_at: Option<Timestamp>,
     pub(super) waits_for: Option<&'k WaitsFor>,
     pub(super) timeline: &'k [Entry],
     pub(super) lag: &'k [Lag],
@@ -29,11 +30,14 @@ pub(super) struct Known<'k> {
 
 /// The sentence and the commands.
 pub(super) fn of(known: &Known<'_>) -> (String, Vec<String>) {
-    let Some(saga) = known.saga else {
+    let Some(listed) = known.listed else {
         return match known.orchestrator_answered {
             true => known.unknown(),
             false => (known.untold(), Vec::new()),
         };
+    };
+    let Some(saga) = &listed.saga else {
+        return (not_understood(listed), Vec::new());
     };
     match saga.progress.state {
         State::Completed => {
@@ -205,7 +209,7 @@ impl Known<'_> {
                 String::new(),
             ));
         }
-        let wake_at = self.wake_at?;
+        let wake_at = self.listed?.wake_at?;
         let late = self.now.duration_since(wake_at);
         (late > TIMER_SLACK).then(|| {
             (
@@ -283,12 +287,12 @@ mod tests {
     }
 
     fn told(saga: &Saga, timeline: &[Entry], lag: &[Lag], wake_at: &str) -> (String, Vec<String>) {
+        let listed = Listed::new(saga.clone(), Some(wake_at.parse().unwrap()));
         of(&Known {
             cart: CartId::from_untyped_uuid(Uuid::nil()),
             now: "2026-01-01T00:00:30Z".parse().unwrap(),
-            saga: Some(saga),
+            listed: Some(&listed),
             home_partition: Some(2),
-            wake_at: Some(wake_at.parse().unwrap()),
             waits_for: None,
             timeline,
             lag,

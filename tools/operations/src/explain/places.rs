@@ -94,6 +94,10 @@ pub(super) fn lookups(stored: &Stored) -> (Vec<Lookup>, Vec<Purpose>) {
         .filter(|past| past.transition.outcome.ends_with("_resent"))
         .count();
     let mut resending = 0;
+    // What a newer version wrote may have some.
+    let has_snapshots = row
+        .as_ref()
+        .is_some_and(|row| row.saga().is_none_or(|saga| saga.progress.snapshots > 0));
     let mut state = "";
     let mut may_have_replied = BTreeSet::new();
     for (index, past) in past.iter().enumerate() {
@@ -136,11 +140,7 @@ pub(super) fn lookups(stored: &Stored) -> (Vec<Lookup>, Vec<Purpose>) {
             }
         }
         let off_the_path = transition.state != "IN_PROGRESS" && transition.state != state;
-        if off_the_path
-            && row
-                .as_ref()
-                .is_some_and(|row| row.saga.progress.snapshots > 0)
-        {
+        if off_the_path && has_snapshots {
             let wanted = Some(RecordType::SagaSnapshot);
             let purpose = Purpose::Snapshot(index);
             let start = before(transition.at);
@@ -156,7 +156,7 @@ pub(super) fn lookups(stored: &Stored) -> (Vec<Lookup>, Vec<Purpose>) {
             .map(|((_, partition), next)| (*partition, *next))
             .collect()
     };
-    let begun = row.as_ref().map(|row| row.saga.progress.started_at);
+    let begun = row.as_ref().and_then(|row| row.listed.started_at);
     match waits_for {
         Some(waits) => {
             for topic in topics_of(waits) {
@@ -166,7 +166,7 @@ pub(super) fn lookups(stored: &Stored) -> (Vec<Lookup>, Vec<Purpose>) {
                 }
             }
         }
-        None if begun.is_none() => {
+        None if row.is_none() => {
             let topic = Topic::ShoppingCheckouts;
             for (partition, next) in unread(topic) {
                 let start = Start::Offset(next);
@@ -187,27 +187,32 @@ pub(super) fn lookups(stored: &Stored) -> (Vec<Lookup>, Vec<Purpose>) {
 }
 
 /// Where to look while only the cart is known: at the ends of all logs, for so many
-/// offsets of each partition.
-pub(super) fn lookups_at_ends(offsets: u64) -> (Vec<Lookup>, Vec<Purpose>) {
+/// offsets of each partition that may have something of it. Requests may be in any of
+/// theirs, for cart services choose them as they like; all other records are in the
+/// partition of the cart's key, or are looked for in all.
+pub(super) fn lookups_at_ends(offsets: u64, requests: &[i32]) -> (Vec<Lookup>, Vec<Purpose>) {
     let start = Start::Tail(i64::try_from(offsets).unwrap_or(i64::MAX));
-    let logs = Topic::ALL.iter().flat_map(|topic| {
-        let log = |is_dlq| Log {
-            topic: *topic,
-            is_dlq,
-        };
-        [Some(log(false)), topic.is_consumed().then(|| log(true))]
-    });
-    logs.flatten()
-        .map(|log| {
-            let lookup = Lookup {
-                log,
-                partition: None,
-                start,
-                wanted: None,
-            };
-            (lookup, Purpose::Other)
-        })
-        .unzip()
+    let lookup = |topic, is_dlq, partition| Lookup {
+        log: Log { topic, is_dlq },
+        partition,
+        start,
+        wanted: None,
+    };
+    let mut lookups = Vec::new();
+    for topic in Topic::ALL.iter().copied() {
+        match topic {
+            Topic::ShoppingCheckouts => {
+                let of_partition = |partition: &i32| lookup(topic, false, Some(*partition));
+                lookups.extend(requests.iter().map(of_partition));
+            }
+            _ => lookups.push(lookup(topic, false, None)),
+        }
+        if topic.is_consumed() {
+            lookups.push(lookup(topic, true, None));
+        }
+    }
+    let purposes = lookups.iter().map(|_| Purpose::Other).collect();
+    (lookups, purposes)
 }
 
 /// The records that follow from a transition.
@@ -233,5 +238,30 @@ fn outputs(transition: &Transition) -> Vec<RecordType> {
             _ if transition.tries == Some(0) => Vec::new(),
             _ => command.into_iter().collect(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_only_the_cart_is_known_its_request_is_looked_for_in_every_partition() {
+        let (lookups, purposes) = lookups_at_ends(10, &[0, 1, 2]);
+        assert_eq!(lookups.len(), purposes.len());
+        let of = |topic, is_dlq| {
+            let log = Log { topic, is_dlq };
+            let of_log = lookups.iter().filter(move |lookup| lookup.log == log);
+            of_log.map(|lookup| lookup.partition).collect::<Vec<_>>()
+        };
+        for topic in Topic::ALL.iter().copied() {
+            let records = match topic {
+                Topic::ShoppingCheckouts => vec![Some(0), Some(1), Some(2)],
+                _ => vec![None],
+            };
+            assert_eq!(of(topic, false), records, "{topic}");
+            let letters = usize::from(topic.is_consumed());
+            assert_eq!(of(topic, true), vec![None; letters], "{topic}");
+        }
     }
 }

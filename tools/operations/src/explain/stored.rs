@@ -6,18 +6,20 @@ use audit::{Error, Result, Target, consumer};
 use contracts::Topic;
 use contracts::ids::GenericUuid;
 use flow::Saga;
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::notes::Notes;
 use super::places::{topics_of, waits_for};
 use super::{Entry, Limits, Rows, Transition, WaitsFor};
 use crate::databases::Db;
 use crate::row::column;
+use crate::sagas::Listed;
 
 const SAGA: &str = "
-SELECT cart_id, cart, progress, home_topic, home_partition, wake_at FROM sagas WHERE cart_id = $1";
+SELECT cart_id, checkout_id, state, step, cart, progress,
+    home_topic, home_partition, wake_at FROM sagas WHERE cart_id = $1";
 
 const HISTORY: &str = "
 SELECT checkout_id, at, outcome, reason, state, step, tries, record_type, topic, partition,
@@ -86,10 +88,17 @@ pub(super) struct Past {
 
 /// The saga's row.
 pub(super) struct Row {
-    pub(super) saga: Saga,
+    /// As far as this version understands it.
+    pub(super) listed: Listed,
     pub(super) raw: Value,
     pub(super) home_partition: i32,
-    pub(super) wake_at: Option<Timestamp>,
+}
+
+impl Row {
+    /// The saga; none where this version does not understand it.
+    pub(super) fn saga(&self) -> Option<&Saga> {
+        self.listed.saga.as_ref()
+    }
 }
 
 /// Asks the orchestrator's database, and the participants' how far they have read.
@@ -97,15 +106,15 @@ pub(super) async fn stored(
     target: &Target,
     cart: Uuid,
     limits: Limits,
-    notes: &mut Vec<String>,
+    notes: &mut Notes,
 ) -> Result<Stored> {
     let db = Db::orchestrator(target, limits.timeout).await?;
     let row = saga(&db, cart).await?;
     let past = history(&db, cart, limits.transitions).await?;
-    let waits_for = row.as_ref().and_then(|row| waits_for(&row.saga));
+    let waits_for = row.as_ref().and_then(Row::saga).and_then(waits_for);
     let positions = positions(target, &db, waits_for.as_ref(), limits, notes).await?;
     if past.len() == limits.transitions as usize {
-        notes.push(format!(
+        notes.tell(format!(
             "only the newest {} transitions are shown",
             limits.transitions
         ));
@@ -125,10 +134,9 @@ async fn saga(db: &Db, cart: Uuid) -> Result<Option<Row>> {
     };
     let Json(raw): Json<Value> = column(row, "progress")?;
     Ok(Some(Row {
-        saga: crate::sagas::saga(row)?,
+        listed: Listed::of_row(row)?,
         raw,
         home_partition: column(row, "home_partition")?,
-        wake_at: column(row, "wake_at")?,
     }))
 }
 
@@ -173,7 +181,7 @@ async fn positions(
     orchestrator: &Db,
     waits_for: Option<&WaitsFor>,
     limits: Limits,
-    notes: &mut Vec<String>,
+    notes: &mut Notes,
 ) -> Result<Positions> {
     let mut topics = BTreeSet::from([Topic::ShoppingCheckouts]);
     topics.extend(waits_for.map(topics_of).into_iter().flatten());
@@ -188,12 +196,12 @@ async fn positions(
                 Ok(Some(db)) => match db.query(POSITIONS, &[&topic.name()]).await {
                     Ok(rows) => rows,
                     Err(error) => {
-                        notes.push(error.to_string());
+                        notes.away(error.to_string());
                         continue;
                     }
                 },
                 Err(error) => {
-                    notes.push(error.to_string());
+                    notes.away(error.to_string());
                     continue;
                 }
             },
@@ -211,9 +219,9 @@ pub(super) fn checkouts(stored: &Stored, timeline: &[Entry]) -> BTreeSet<Uuid> {
     let past = stored.past.iter();
     let mut checkouts: BTreeSet<Uuid> = past.map(|past| past.transition.checkout_id).collect();
     if let Some(row) = &stored.row {
-        let progress = &row.saga.progress;
-        checkouts.insert(progress.checkout_id.into_untyped_uuid());
-        checkouts.extend(progress.seen.iter().map(|id| id.into_untyped_uuid()));
+        checkouts.insert(row.listed.checkout_id.into_untyped_uuid());
+        let seen = row.saga().into_iter().flat_map(|saga| &saga.progress.seen);
+        checkouts.extend(seen.map(|id| id.into_untyped_uuid()));
     }
     for entry in timeline {
         if let Entry::Record(record) = entry
@@ -250,7 +258,7 @@ pub(super) async fn rows(
     row: Option<&Row>,
     checkouts: BTreeSet<Uuid>,
     limits: Limits,
-    notes: &mut Vec<String>,
+    notes: &mut Notes,
 ) -> Vec<Rows> {
     let checkouts: Vec<Uuid> = checkouts.into_iter().collect();
     let mut all = Vec::new();
@@ -284,15 +292,10 @@ pub(super) async fn rows(
     for (answer, (service, _, _)) in answers.into_iter().zip(&places) {
         match answer {
             Ok(Some(rows)) => all.push(rows),
-            Ok(None) => notes.push(format!(
+            Ok(None) => notes.tell(format!(
                 "the {service} database was not asked: no address of it was given"
             )),
-            Err(error) => {
-                let error = error.to_string();
-                if !notes.contains(&error) {
-                    notes.push(error);
-                }
-            }
+            Err(error) => notes.away(error.to_string()),
         }
     }
     all

@@ -24,40 +24,41 @@ fn write_all(out: &mut String, explanation: &Explanation) -> std::fmt::Result {
         ..
     } = explanation;
     writeln!(out, "{}", paint(STRONG, format!("Cart {cart_id}")))?;
-    match (&explanation.saga, &explanation.state) {
-        (Some(saga), Some(state)) => {
-            let step = saga
-                .progress
-                .state
-                .step()
-                .map_or_else(String::new, |step| format!(" at {step}"));
+    match &explanation.state {
+        Some(state) => {
+            let step = explanation.step.as_deref();
+            let step = step.map_or_else(String::new, |step| format!(" at {}", clean(step)));
+            let since = explanation.since.map_or_else(String::new, |since| {
+                format!(" since {} ({})", clock(since), ago(since, *now))
+            });
             writeln!(
                 out,
-                "  {}{step} since {} ({})",
-                paint(of_state(state), state),
-                clock(saga.progress.updated_at),
-                ago(saga.progress.updated_at, *now)
+                "  {}{step}{since}",
+                paint(of_state(state), clean(state))
             )?;
-            writeln!(
-                out,
-                "  checkout {}, begun {} ({})",
-                saga.progress.checkout_id,
-                clock(saga.progress.started_at),
-                ago(saga.progress.started_at, *now)
-            )?;
-            if let Some(failure) = &saga.progress.failure {
-                writeln!(out, "  fails with {}: {}", failure.reason, failure.detail)?;
-            }
-            if let Some(note) = &saga.progress.operator_note {
-                writeln!(out, "  operator: {note}")?;
-            }
         }
-        _ => {
+        None => {
             let text = match explanation.orchestrator_answered {
                 true => "no saga",
                 false => "whether it has a saga is not known",
             };
             writeln!(out, "  {}", paint(WARN, text))?;
+        }
+    }
+    if let Some(saga) = &explanation.saga {
+        let progress = &saga.progress;
+        writeln!(
+            out,
+            "  checkout {}, begun {} ({})",
+            progress.checkout_id,
+            clock(progress.started_at),
+            ago(progress.started_at, *now)
+        )?;
+        if let Some(failure) = &progress.failure {
+            writeln!(out, "  fails with {}: {}", failure.reason, failure.detail)?;
+        }
+        if let Some(note) = &progress.operator_note {
+            writeln!(out, "  operator: {note}")?;
         }
     }
     if let Some(waits) = &explanation.waits_for {

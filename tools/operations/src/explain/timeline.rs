@@ -11,6 +11,7 @@ use contracts::{
 use uuid::Uuid;
 
 use super::gather::name;
+use super::notes::Notes;
 use super::places::Purpose;
 use super::stored::{Past, Positions};
 use super::{Entry, Record};
@@ -27,7 +28,7 @@ pub(super) struct Assembly<'a> {
     pub(super) seen: BTreeSet<(Log, i32, i64)>,
     /// How many records are not decoded, by what the registry's client says.
     pub(super) undecoded: BTreeMap<String, usize>,
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Notes,
 }
 
 impl Assembly<'_> {
@@ -48,7 +49,7 @@ impl Assembly<'_> {
                             causes.insert(*index, entry);
                         }
                     }
-                    None => self.notes.push(format!(
+                    None => self.notes.tell(format!(
                         "the record that caused {} at {} is not on {} any more: its retention \
                          is over",
                         past[*index].transition.outcome, past[*index].transition.at, log.topic
@@ -79,7 +80,7 @@ impl Assembly<'_> {
                 && found.wanted.is_none()
             {
                 let at = past[index].transition.at;
-                self.notes.push(match found.cut {
+                self.notes.tell(match found.cut {
                     true => format!(
                         "no {record} was found among the records that followed {at} on {}; \
                          more may be read with --search-records",
@@ -111,7 +112,7 @@ impl Assembly<'_> {
                 count => format!("{count} records are"),
             };
             self.notes
-                .push(format!("{records} shown without content: {error}"));
+                .away(format!("{records} shown without content: {error}"));
         }
         timeline
     }

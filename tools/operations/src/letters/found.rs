@@ -20,6 +20,11 @@ pub struct Letters {
 }
 
 impl Letters {
+    /// Whether one is open, or may be among those that were not looked at.
+    pub fn may_be_open(&self) -> bool {
+        self.more || self.letters.iter().any(|letter| !letter.handled)
+    }
+
     /// Whether these were found, all of them.
     ///
     /// # Errors
@@ -67,7 +72,7 @@ impl Letters {
                 paint(BAD, &letter.code),
                 letter.at.map_or_else(String::new, clock),
                 yes_or_no(letter.handled),
-                yes_or_no(letter.content.is_some()),
+                decodes(letter),
                 letter
                     .cart_id
                     .map_or_else(String::new, |cart| cart.to_string()),
@@ -87,12 +92,24 @@ impl Letters {
         }
         let mut text = table(headings, rows);
         if self.more {
-            text.push_str("there are more: narrow the filter, or raise --limit\n");
+            text.push_str("there are more: narrow the filter, or raise --limit or --limit-bytes\n");
         }
-        if let Some(why) = &self.registry_fault {
-            text.push_str(&format!("not all could be decoded: {why}\n"));
-        }
-        text
+        text + &self.registry_line()
+    }
+
+    /// A line for people where the registry did not give a schema; else nothing.
+    pub fn registry_line(&self) -> String {
+        let why = self.registry_fault.as_ref();
+        why.map_or_else(String::new, |why| {
+            format!("not all could be decoded: {why}\n")
+        })
+    }
+}
+
+fn decodes(letter: &Letter) -> String {
+    match (&letter.content, &letter.decodes_not) {
+        (None, None) => "not known".to_owned(),
+        (content, _) => yes_or_no(content.is_some()),
     }
 }
 
@@ -103,7 +120,7 @@ fn yes_or_no(is_so: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use contracts::Topic;
+    use contracts::{RegistryError, Topic};
 
     use super::*;
 
@@ -149,6 +166,32 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn whether_a_letter_decodes_is_not_known_without_its_schema() {
+        let away = RegistryError::Refused("no rights".to_owned()).into();
+        let unknown = Letter::undecoded(Topic::ShoppingCheckouts, 1, "HANDLER_PANICKED", away);
+        let found = Letters {
+            letters: vec![unknown],
+            ..letters(0)
+        };
+        let text = found.lines();
+        assert!(text.contains("not known"), "{text}");
+        let text = letters(1).lines();
+        assert!(!text.contains("not known"), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_looked_at_may_be_open() {
+        let mut found = letters(2);
+        assert!(found.may_be_open());
+        for letter in &mut found.letters {
+            letter.handled = true;
+        }
+        assert!(!found.may_be_open() && !letters(0).may_be_open());
+        found.more = true;
+        assert!(found.may_be_open());
     }
 
     #[test]

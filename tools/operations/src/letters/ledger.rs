@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use audit::{Error, Result};
+use audit::Result;
 use contracts::{Topic, TopicNames};
-use rdkafka::error::RDKafkaErrorCode;
 use serde::Serialize;
 
+use super::failure::Failure;
 use super::{Letter, LetterId};
 use crate::publish::Place;
 use crate::show::{BAD, GOOD, WARN, paint, table};
@@ -26,7 +26,7 @@ pub enum Verdict {
     NotMarked,
     /// Kafka did not take it.
     NotPublished,
-    /// Nothing was done with it, after Kafka was lost.
+    /// Nothing was done with it, after Kafka was lost or others could not be marked.
     NotTried,
 }
 
@@ -46,11 +46,14 @@ pub struct Redriven {
     pub warning: Option<String>,
     /// Why it was not published, or is still open.
     pub error: Option<String>,
+    /// Whether that is because Kafka does not answer: then it helps to wait.
+    #[serde(skip)]
+    is_gone: bool,
 }
 
 impl Redriven {
     /// What would come of a letter.
-    pub(super) fn planned(names: &TopicNames, letter: &Letter) -> Self {
+    pub fn planned(names: &TopicNames, letter: &Letter) -> Self {
         Self {
             letter: letter.letter.clone(),
             result: Verdict::WouldBeRedriven,
@@ -61,6 +64,7 @@ impl Redriven {
                 .as_ref()
                 .map(|why| format!("still does not decode: {why}")),
             error: None,
+            is_gone: false,
         }
     }
 
@@ -90,20 +94,30 @@ impl Redriven {
             ]
         });
         let mut text = table(&["LETTER", "RESULT", "TO", ""], rows.collect());
-        let not_marked: Vec<String> = all
-            .iter()
-            .filter(|one| one.result == Verdict::NotMarked)
-            .map(|one| one.letter.to_string())
-            .collect();
-        if !not_marked.is_empty() {
+        let not_marked = all.iter().filter(|one| one.result == Verdict::NotMarked);
+        let (waiting, refused): (Vec<&Self>, Vec<&Self>) = not_marked.partition(|one| one.is_gone);
+        if !waiting.is_empty() {
+            let letters: Vec<String> = waiting.iter().map(|one| one.letter.to_string()).collect();
             text.push_str(&format!(
                 "published, but still open; once Kafka answers, and before anything else is \
                  redriven:\n  checkoutctl dlq discard {} --reason 'was redriven'\n",
-                not_marked.join(" ")
+                letters.join(" ")
             ));
         }
-        if all.iter().any(|one| one.result == Verdict::NotTried) {
-            text.push_str("what was not tried is as it was: redrive it once Kafka answers\n");
+        if !refused.is_empty() {
+            text.push_str(
+                "published, but still open: mend why it cannot be marked and redrive it again, \
+                 repeats are recognised\n",
+            );
+        }
+        if let Some(one) = all.iter().find(|one| one.result == Verdict::NotTried) {
+            let when = match one.is_gone {
+                true => "Kafka answers",
+                false => "that is mended",
+            };
+            text.push_str(&format!(
+                "what was not tried is as it was: redrive it once {when}\n"
+            ));
         }
         text
     }
@@ -117,7 +131,7 @@ pub(super) struct Ledger<'l> {
     /// Which were published, and are not marked yet.
     unmarked: Vec<usize>,
     /// Why nothing more is published.
-    stop: Option<String>,
+    stop: Option<Failure>,
 }
 
 impl<'l> Ledger<'l> {
@@ -145,10 +159,11 @@ impl<'l> Ledger<'l> {
                 self.unmarked.push(index);
             }
             Err(error) => {
-                let mut why = error.to_string();
-                if is_gone(&error) {
-                    self.stop = Some(why.clone());
+                let failure = Failure::of(&error);
+                let mut why = failure.why.clone();
+                if failure.is_gone {
                     why.push_str("; it may be published all the same: repeats are recognised");
+                    self.stop = Some(failure);
                 }
                 one.result = Verdict::NotPublished;
                 one.error = Some(why);
@@ -167,7 +182,7 @@ impl<'l> Ledger<'l> {
     }
 
     /// What was published is marked now, but of these topics.
-    pub(super) fn marked(&mut self, failed: &BTreeMap<Topic, String>) {
+    pub(super) fn marked(&mut self, failed: &BTreeMap<Topic, Failure>) {
         for index in std::mem::take(&mut self.unmarked) {
             let one = &mut self.all[index];
             match failed.get(&self.letters[index].topic) {
@@ -175,16 +190,20 @@ impl<'l> Ledger<'l> {
                     one.result = Verdict::Redriven;
                     one.error = None;
                 }
-                Some(why) => {
-                    one.error = Some(format!(
-                        "published, but still open: {why}; discard it once Kafka answers"
-                    ));
+                Some(Failure { why, is_gone }) => {
+                    let advice = match is_gone {
+                        true => "; discard it once Kafka answers",
+                        // What refuses this refuses to discard it as well.
+                        false => "",
+                    };
+                    one.error = Some(format!("published, but still open: {why}{advice}"));
+                    one.is_gone = *is_gone;
                     self.unmarked.push(index);
                 }
             }
         }
-        if let Some(why) = failed.values().next() {
-            self.stop.get_or_insert_with(|| why.clone());
+        if let Some(failure) = failed.values().next() {
+            self.stop.get_or_insert_with(|| failure.clone());
         }
     }
 
@@ -199,35 +218,19 @@ impl<'l> Ledger<'l> {
         let mut all = self.all;
         for one in &mut all {
             if one.result == Verdict::NotTried {
-                let why = self.stop.as_deref().unwrap_or_default();
+                let why = self.stop.as_ref().map_or("", |stop| stop.why.as_str());
                 one.error = Some(format!("not tried: {why}"));
+                one.is_gone = self.stop.as_ref().is_some_and(|stop| stop.is_gone);
             }
         }
         all
     }
 }
 
-/// Whether the cluster does not answer: it would not take the next record either.
-fn is_gone(error: &Error) -> bool {
-    use RDKafkaErrorCode as Code;
-    let Error::Kafka { cause, .. } = error else {
-        return false;
-    };
-    matches!(
-        cause.rdkafka_error_code(),
-        Some(
-            Code::MessageTimedOut
-                | Code::OperationTimedOut
-                | Code::BrokerTransportFailure
-                | Code::AllBrokersDown
-                | Code::Fatal
-        )
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use rdkafka::error::KafkaError;
+    use audit::Error;
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
     use super::*;
 
@@ -246,6 +249,12 @@ mod tests {
             .into()
     }
 
+    /// The letters of a topic cannot be marked.
+    fn failed(why: &str, is_gone: bool) -> BTreeMap<Topic, Failure> {
+        let why = why.to_owned();
+        BTreeMap::from([(Topic::ShoppingCheckouts, Failure { why, is_gone })])
+    }
+
     fn results(all: &[Redriven]) -> Vec<Verdict> {
         all.iter().map(|one| one.result).collect()
     }
@@ -262,8 +271,7 @@ mod tests {
             ledger.sent(index, Ok((0, offset)));
         }
         assert!(!ledger.is_stopped());
-        let failed = BTreeMap::from([(Topic::ShoppingCheckouts, "no answer".to_owned())]);
-        ledger.marked(&failed);
+        ledger.marked(&failed("no answer", true));
         assert!(ledger.is_stopped());
         let left: Vec<_> = ledger.unmarked().map(|letter| letter.topic).collect();
         assert_eq!(left, [Topic::ShoppingCheckouts; 2]);
@@ -272,14 +280,37 @@ mod tests {
         use Verdict::{NotMarked, NotTried, Redriven as Done};
         assert_eq!(results(&all), [NotMarked, NotMarked, Done, NotTried]);
         assert_eq!(all[0].place, Some((0, 7)), "it is known where it is");
-        assert!(error(&all[0]).contains("still open: no answer"), "{all:?}");
+        let advice = "still open: no answer; discard it once Kafka answers";
+        assert!(error(&all[0]).contains(advice), "{all:?}");
         assert_eq!(all[2].error, None);
         assert!(error(&all[3]).contains("not tried: no answer"), "{all:?}");
         let text = Redriven::text(&all);
         let command = "checkoutctl dlq discard shopping.checkouts.dlq:0:0 \
                        shopping.checkouts.dlq:0:1 --reason 'was redriven'";
         assert!(text.contains(command), "{text}");
-        assert!(text.contains("what was not tried is as it was"), "{text}");
+        assert!(text.contains("redrive it once Kafka answers"), "{text}");
+    }
+
+    #[test]
+    fn nobody_is_told_to_discard_what_cannot_be_marked_either_way() {
+        let letters = letters();
+        let mut ledger = Ledger::of(&TopicNames::default(), &letters);
+        ledger.sent(0, Ok((0, 7)));
+        ledger.marked(&failed("no room", false));
+        assert!(ledger.is_stopped(), "it would be published in vain");
+        let all = ledger.close();
+        use Verdict::{NotMarked, NotTried};
+        assert_eq!(results(&all), [NotMarked, NotTried, NotTried, NotTried]);
+        assert_eq!(error(&all[0]), "published, but still open: no room");
+        let text = Redriven::text(&all);
+        assert!(!text.contains("discard"), "{text}");
+        assert!(!text.contains("once Kafka answers"), "{text}");
+        for says in [
+            "mend why it cannot be marked and redrive it again",
+            "what was not tried is as it was: redrive it once that is mended",
+        ] {
+            assert!(text.contains(says), "{says}: {text}");
+        }
     }
 
     #[test]
@@ -287,10 +318,7 @@ mod tests {
         let letters = letters();
         let mut ledger = Ledger::of(&TopicNames::default(), &letters[..1]);
         ledger.sent(0, Ok((0, 7)));
-        ledger.marked(&BTreeMap::from([(
-            Topic::ShoppingCheckouts,
-            "no answer".to_owned(),
-        )]));
+        ledger.marked(&failed("no answer", true));
         ledger.marked(&BTreeMap::new());
         assert_eq!(ledger.unmarked().count(), 0);
         let all = ledger.close();

@@ -2,8 +2,8 @@
 
 use contracts::ids::CartId;
 use contracts::{
-    CE_TYPE, DLQ_CODE, DLQ_DETAIL, DLQ_OFFSET, DLQ_PARTITION, DLQ_SERVICE, Message, TRACEPARENT,
-    Topic, TopicNames, TraceContext,
+    CE_TYPE, DLQ_CODE, DLQ_DETAIL, DLQ_OFFSET, DLQ_PARTITION, DLQ_SERVICE, DecodeError, Message,
+    TRACEPARENT, Topic, TopicNames, TraceContext,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -44,7 +44,8 @@ pub struct Letter {
     pub bytes: usize,
     /// Its content, where it decodes.
     pub content: Option<Value>,
-    /// Why it does not decode with this version's contracts, or why that is not known.
+    /// Why it does not decode with this version's contracts. Absent together with the
+    /// content where that is not known: the registry did not give the schema.
     pub decodes_not: Option<String>,
     /// Its trace.
     pub trace_id: Option<String>,
@@ -71,12 +72,12 @@ pub(super) struct Parts {
 }
 
 impl Letter {
-    /// A record that was put aside from a topic; with its content, or why there is none.
+    /// A record that was put aside from a topic; with what came of decoding it.
     pub(super) fn of(
         names: &TopicNames,
         topic: Topic,
         read: Read,
-        decoded: Result<Message, String>,
+        decoded: &Result<Message, DecodeError>,
     ) -> Self {
         let Read {
             raw,
@@ -91,7 +92,11 @@ impl Letter {
         };
         let trace = raw.header(TRACEPARENT);
         let trace = trace.and_then(|parent| TraceContext::parse(&parent));
-        let message = decoded.as_ref().ok();
+        let (message, decodes_not) = match decoded {
+            Ok(message) => (Some(message), None),
+            Err(DecodeError::Poison(poison)) => (None, Some(clean(&poison.to_string()))),
+            Err(DecodeError::Unavailable(_)) => (None, None),
+        };
         Self {
             letter: LetterId {
                 topic: names.dlq(topic).to_owned(),
@@ -116,7 +121,7 @@ impl Letter {
                 .map(|key| clean(&String::from_utf8_lossy(key))),
             bytes: raw.payload.as_ref().map_or(0, Vec::len),
             content: message.map(Message::to_json),
-            decodes_not: decoded.as_ref().err().cloned(),
+            decodes_not,
             trace_id: trace.map(|trace| Uuid::from_bytes(trace.trace_id).simple().to_string()),
             handled,
             discarded: discarded.filter(|_| handled),
@@ -169,9 +174,10 @@ impl Letter {
         }
         match (&self.content, &self.decodes_not) {
             (Some(content), _) => line("content", clean(&content.to_string())),
-            (None, why) => line(
+            (None, Some(why)) => line("content", format!("does not decode: {why}")),
+            (None, None) => line(
                 "content",
-                format!("does not decode: {}", why.clone().unwrap_or_default()),
+                "not decoded: the schema registry did not give its schema".to_owned(),
             ),
         }
         for (name, value) in self.headers() {
@@ -184,8 +190,15 @@ impl Letter {
 
 #[cfg(test)]
 impl Letter {
-    /// A letter of a topic, put aside for this reason.
+    /// A letter of a topic, put aside for this reason, which does not decode.
     pub(super) fn sample(topic: Topic, offset: i64, code: &str) -> Self {
+        let why = "the record has no value";
+        let poison = contracts::Poison::new(contracts::ErrorCode::NullValue, why);
+        Self::undecoded(topic, offset, code, poison.into())
+    }
+
+    /// A letter that was not decoded, for this reason.
+    pub(super) fn undecoded(topic: Topic, offset: i64, code: &str, why: DecodeError) -> Self {
         let read = Read {
             raw: crate::log::Raw {
                 partition: 0,
@@ -198,7 +211,30 @@ impl Letter {
             handled: false,
             discarded: None,
         };
-        let decoded = Err("NULL_VALUE: the record has no value".to_owned());
-        Self::of(&TopicNames::default(), topic, read, decoded)
+        Self::of(&TopicNames::default(), topic, read, &Err(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::RegistryError;
+
+    use super::*;
+    use crate::letters::Redriven;
+
+    #[test]
+    fn poison_is_told_apart_from_what_the_registry_did_not_give() {
+        let away = RegistryError::Refused("no rights".to_owned()).into();
+        let unknown = Letter::undecoded(Topic::ShoppingCheckouts, 1, "HANDLER_PANICKED", away);
+        let poison = Letter::sample(Topic::ShoppingCheckouts, 0, "NULL_VALUE");
+        let text = poison.text();
+        assert!(text.contains("does not decode: NULL_VALUE"), "{text}");
+        let text = unknown.text();
+        assert!(text.contains("not decoded: the schema registry"), "{text}");
+        // A redrive warns of what will come back, and of nothing else.
+        let warning = |letter: &Letter| Redriven::planned(&TopicNames::default(), letter).warning;
+        let warned = warning(&poison).expect("a warning");
+        assert!(warned.contains("NULL_VALUE"), "{warned}");
+        assert_eq!(warning(&unknown), None);
     }
 }

@@ -5,10 +5,10 @@
 //! and why, as JSON: the newest that there is room for. Letters side by side take no
 //! more room than one; some hundreds can be handled with open ones in between.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::ranges::{Ranges, ranges};
 
 /// What brokers take as metadata, by default, in bytes.
 pub(super) const METADATA_MAX_BYTES: usize = 4_096;
@@ -37,7 +37,7 @@ struct Note {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
     handled_to: i64,
-    handled: BTreeSet<i64>,
+    handled: Ranges,
     /// The oldest first.
     notes: Vec<Note>,
 }
@@ -49,16 +49,16 @@ impl Marks {
     }
 
     pub(super) fn is_handled(&self, offset: i64) -> bool {
-        offset < self.handled_to || self.handled.contains(&offset)
+        offset < self.handled_to || self.handled.contains(offset)
     }
 
     /// How many offsets with a handled one behind them are open.
     pub(super) fn open_between(&self) -> u64 {
         let last = self.handled.last();
         // The first open one is at `handled_to`.
-        let behind = last.map_or(0, |last| last + 1 - self.handled_to);
+        let behind = last.map_or(0, |last| last.saturating_add(1) - self.handled_to);
         let behind = u64::try_from(behind).unwrap_or(0);
-        behind.saturating_sub(self.handled.len() as u64)
+        behind.saturating_sub(self.handled.number())
     }
 
     /// Who discarded the letter at an offset, and why, where that is known.
@@ -74,18 +74,17 @@ impl Marks {
     /// Marks offsets as handled, in a log that begins at `low`; with who discarded
     /// them and why, where they were.
     pub(super) fn put(&mut self, offsets: &[i64], low: i64, discarded: Option<&Discarded>) {
-        self.handled.extend(offsets);
-        self.handled_to = self.handled_to.max(low);
-        while self.handled.remove(&self.handled_to) {
-            self.handled_to += 1;
+        for offset in offsets {
+            self.handled.put(*offset, *offset);
         }
-        self.handled = self.handled.split_off(&self.handled_to);
+        self.handled_to = self.handled.close_up(self.handled_to.max(low));
         if let Some(discarded) = discarded {
             // What the log has lost nobody asks for.
             self.notes
                 .retain(|note| ranges(&note.letters).any(|(_, to)| to >= low));
+            let letters: Ranges = offsets.iter().map(|offset| (*offset, *offset)).collect();
             self.notes.push(Note {
-                letters: text_of(&offsets.iter().copied().collect()),
+                letters: letters.to_string(),
                 discarded: discarded.clone(),
             });
         }
@@ -120,7 +119,7 @@ impl Marks {
         };
         Self {
             handled_to: committed,
-            handled: ranges(handled).flat_map(|(from, to)| from..=to).collect(),
+            handled: Ranges::of(handled),
             // What somebody else has written there is not ours to judge.
             notes: serde_json::from_str(notes).unwrap_or_default(),
         }
@@ -129,7 +128,7 @@ impl Marks {
     /// The text that is kept; of the notes the newest that there is room for, and the
     /// last one at least if `keep_last`. Nothing where there is no room.
     pub(super) fn text(&self, keep_last: bool) -> Option<String> {
-        let handled = text_of(&self.handled);
+        let handled = self.handled.to_string();
         let most = self.notes.len();
         let least = usize::from(keep_last).min(most);
         let mut texts = (least..=most).rev().map(|number| {
@@ -142,30 +141,6 @@ impl Marks {
         });
         texts.find(|text| text.len() <= METADATA_MAX_BYTES)
     }
-}
-
-/// The offsets of a text such as `7,9-12`; what is none is passed over.
-fn ranges(text: &str) -> impl Iterator<Item = (i64, i64)> {
-    text.split(',').filter_map(|range| {
-        let (from, to) = range.split_once('-').unwrap_or((range, range));
-        let (from, to) = (from.parse::<i64>().ok()?, to.parse::<i64>().ok()?);
-        (to.saturating_sub(from) < 1_000_000).then_some((from, to))
-    })
-}
-
-fn text_of(offsets: &BTreeSet<i64>) -> String {
-    let mut ranges: Vec<(i64, i64)> = Vec::new();
-    for offset in offsets {
-        match ranges.last_mut() {
-            Some((_, to)) if *to + 1 == *offset => *to = *offset,
-            _ => ranges.push((*offset, *offset)),
-        }
-    }
-    let texts = ranges.into_iter().map(|(from, to)| match from == to {
-        true => from.to_string(),
-        false => format!("{from}-{to}"),
-    });
-    texts.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -270,9 +245,26 @@ mod tests {
     }
 
     #[test]
+    fn any_number_side_by_side_is_kept_behind_an_open_one() {
+        let mut marks = Marks::default();
+        marks.put(&(1..=1_500_000).collect::<Vec<_>>(), 0, None);
+        assert_eq!(kept(&marks), "1-1500000");
+        let mut again = Marks::of(0, &kept(&marks));
+        assert_eq!(again, marks);
+        assert!(!again.is_handled(0) && again.is_handled(1) && again.is_handled(1_500_000));
+        assert_eq!(again.open_between(), 1);
+        again.put(&[0], 0, None);
+        assert_eq!((again.handled_to, kept(&again).as_str()), (1_500_001, ""));
+    }
+
+    #[test]
     fn metadata_of_others_is_passed_over() {
-        let marks = Marks::of(2, "hello,4,7-,0-9999999999");
-        assert_eq!(marks.handled, BTreeSet::from([4]));
-        assert_eq!(Marks::of(2, "4,[hello").handled, BTreeSet::from([4]));
+        assert_eq!(Marks::of(2, "hello,4,7-,9-8").handled, Ranges::of("4"));
+        assert_eq!(Marks::of(2, "4,[hello").handled, Ranges::of("4"));
+        // What is none of ours may be long, and takes no memory.
+        let mut marks = Marks::of(2, "5-9999999999");
+        assert_eq!(marks.open_between(), 3);
+        marks.put(&[2, 3, 4], 0, None);
+        assert_eq!(marks.handled_to, 10_000_000_000);
     }
 }

@@ -6,17 +6,23 @@
 //!
 //! - `reading`: finds those that a `filter` means; `letter` is one, `found` are all,
 //!   `groups` what they have in common.
-//! - `redrive` and `discard`: what becomes of them; `ledger`: what came of each.
-//! - `remember`: keeps which were handled; `marks` is the form of it.
+//! - `redrive` and `discard`: what becomes of them; `ledger`: what came of each, `failure`
+//!   why it went wrong.
+//! - `remember`: keeps which were handled; `marks` is the form of it, of `ranges`; `marking`
+//!   writes it, `clients` ask Kafka.
 
+mod clients;
 mod discard;
+mod failure;
 mod filter;
 mod found;
 mod groups;
 mod id;
 mod ledger;
 mod letter;
+mod marking;
 mod marks;
+mod ranges;
 mod reading;
 mod redrive;
 mod remember;
@@ -29,5 +35,5 @@ pub use id::LetterId;
 pub use ledger::{Redriven, Verdict};
 pub use letter::Letter;
 pub use marks::Discarded;
-pub use reading::read;
+pub use reading::{Most, read};
 pub use redrive::{redrive, rehearse};

@@ -20,7 +20,16 @@ use crate::show::clean;
 /// How often it is told how many records of a topic were read.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
-/// Reads letters, at most `limit`; `tell` hears how far it is. A letter whose schema
+/// How much is read at most. Whatever comes first ends it; one letter is read in any case.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    /// Letters.
+    pub letters: usize,
+    /// What they hold, in bytes: all of it is in memory.
+    pub bytes: usize,
+}
+
+/// Reads letters, so many at `most`; `tell` hears how far it is. A letter whose schema
 /// the registry does not give is among them, undecoded.
 ///
 /// # Errors
@@ -29,7 +38,7 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 pub async fn read(
     target: &Target,
     filter: &Filter,
-    limit: usize,
+    most: Most,
     tell: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Letters> {
     let registry = RegistryConfig {
@@ -39,6 +48,7 @@ pub async fn read(
     };
     let codec = Codec::connect(&registry, target.topics.clone(), &[]).await?;
     let mut letters = Vec::new();
+    let mut left = most;
     let mut more = false;
     let mut registry_fault = None;
     for topic in filter.sources(&target.topics)? {
@@ -46,21 +56,21 @@ pub async fn read(
             target: target.clone(),
             filter: filter.clone(),
             topic,
-            left: limit.saturating_sub(letters.len()),
+            left,
         };
         let (found, cut) = reading.read_on_a_thread(tell).await?;
         more |= cut;
+        left.letters = left.letters.saturating_sub(found.len());
+        left.bytes = left
+            .bytes
+            .saturating_sub(found.iter().map(Read::bytes).sum());
         for read in found {
             tell(&format!("{} dead letters decoded", letters.len()));
             let decoded = codec.decode(topic, read.raw.payload.as_deref()).await;
-            let decoded = decoded.map_err(|error| {
-                let why = clean(&error.to_string());
-                if matches!(error, DecodeError::Unavailable(_)) {
-                    registry_fault.get_or_insert_with(|| why.clone());
-                }
-                why
-            });
-            letters.push(Letter::of(&target.topics, topic, read, decoded));
+            if let Err(error @ DecodeError::Unavailable(_)) = &decoded {
+                registry_fault.get_or_insert_with(|| clean(&error.to_string()));
+            }
+            letters.push(Letter::of(&target.topics, topic, read, &decoded));
         }
     }
     letters.sort_by_key(|letter| (letter.topic, letter.at, letter.letter.offset));
@@ -80,12 +90,18 @@ pub(super) struct Read {
     pub(super) discarded: Option<Discarded>,
 }
 
+impl Read {
+    fn bytes(&self) -> usize {
+        self.raw.payload.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// Reads the letters of one topic.
 struct Reading {
     target: Target,
     filter: Filter,
     topic: Topic,
-    left: usize,
+    left: Most,
 }
 
 impl Reading {
@@ -124,6 +140,7 @@ impl Reading {
             })
             .collect();
         let mut found = Vec::new();
+        let mut bytes = 0;
         let mut cut = false;
         log.read(name, &starts, &mut |record| {
             looked_at.fetch_add(1, Ordering::Relaxed);
@@ -145,16 +162,19 @@ impl Reading {
             {
                 return Ok(ControlFlow::Continue(()));
             }
-            if found.len() >= self.left {
-                cut = true;
-                return Ok(ControlFlow::Break(()));
-            }
-            found.push(Read {
+            let read = Read {
                 raw,
                 key: record.key().map(<[u8]>::to_vec),
                 handled,
                 discarded: of_partition.and_then(|marks| marks.discarded(offset).cloned()),
-            });
+            };
+            bytes += read.bytes();
+            let is_much = bytes > self.left.bytes && !found.is_empty();
+            if found.len() >= self.left.letters || is_much {
+                cut = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            found.push(read);
             Ok(ControlFlow::Continue(()))
         })?;
         Ok((found, cut))

@@ -33,8 +33,8 @@ pub async fn rehearse(target: &Target, letters: &Letters) -> Result<Vec<Redriven
 /// published is marked as handled. `tell` hears how far it is.
 ///
 /// What goes wrong later than before the first letter is in the result: a letter that
-/// alone cannot be published, and, where the cluster is lost, what was published and
-/// could not be marked, and what was not tried.
+/// alone cannot be published, and, where the cluster is lost or somebody else took the
+/// room for marks, what was published and could not be marked, and what was not tried.
 ///
 /// # Errors
 /// When Kafka cannot be reached before anything is published, or it could not be
@@ -69,7 +69,7 @@ pub async fn redrive(
     Ok(ledger.close())
 }
 
-/// Whether they can be marked, batch by batch.
+/// Makes sure that they can be marked, batch by batch.
 async fn check(target: &Target, letters: &Letters) -> Result<()> {
     let batches = letters.letters.chunks(MARK_EVERY);
     let batches = batches.map(|batch| remember::places(batch.iter()));

@@ -24,6 +24,8 @@ pub(super) struct Trial {
     pub(super) event: Event,
     /// Whether the state waits for it, or has at least to heed it.
     is_due: bool,
+    /// The one refusal that is right in this state.
+    refusal: Option<OperatorRefusal>,
 }
 
 /// What happens.
@@ -57,6 +59,7 @@ impl Trial {
             what,
             event,
             is_due: true,
+            refusal: None,
         };
         let mut all = vec![due("its timer".to_owned(), Event::Timer)];
         for (what, reply) in replies(saga, waiting, is_forward) {
@@ -67,12 +70,16 @@ impl Trial {
             event: Event::Expiry(expiry(saga, waiting)),
             // What is undone already is not undone for it.
             is_due: is_forward,
+            refusal: None,
         });
         let request = Event::Request(request(saga, waiting));
         all.push(due("another request for its cart".to_owned(), request));
         for action in parse::actions() {
             let operation = Event::Operation(operation(saga, waiting, action));
-            all.push(due(format!("the operator's input {action}"), operation));
+            all.push(Self {
+                refusal: refusal(is_forward, action),
+                ..due(format!("the operator's input {action}"), operation)
+            });
         }
         all
     }
@@ -88,13 +95,23 @@ impl Trial {
                 | Ignored::OtherCheckout
                 | Ignored::OtherReservation),
             ) if self.is_due => Some(format!("ignore {what}: {ignored}")),
-            // Whether a saga is being undone decides what an operator can do.
-            Outcome::OperatorRefused(
-                OperatorRefusal::NotCompensating | OperatorRefusal::AlreadyCompensating,
-            ) => None,
-            Outcome::OperatorRefused(refusal) => Some(format!("refuse {what}: {refusal}")),
+            Outcome::OperatorRefused(refusal) if self.refusal != Some(refusal) => {
+                Some(format!("refuse {what}: {refusal}"))
+            }
             _ => None,
         }
+    }
+}
+
+/// How an operator's input is refused by right: whether a saga is being undone decides
+/// what can be done to it.
+fn refusal(is_forward: bool, action: OperationAction) -> Option<OperatorRefusal> {
+    match (is_forward, action) {
+        (true, OperationAction::Resolve | OperationAction::Abandon) => {
+            Some(OperatorRefusal::NotCompensating)
+        }
+        (false, OperationAction::Compensate) => Some(OperatorRefusal::AlreadyCompensating),
+        _ => None,
     }
 }
 
@@ -178,6 +195,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use contracts::messages::SagaState;
+    use flow::saga::is_in_flight;
 
     use super::*;
     use crate::sagas::example;
@@ -195,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_input_is_tried_in_every_state() {
-        for state in [SagaState::InProgress, SagaState::InDoubt, SagaState::Stuck] {
+        for state in SagaState::ALL.iter().filter(|state| is_in_flight(**state)) {
             let saga = example(state.as_str(), Step::FIRST.name()).saga.unwrap();
             let waiting = saga.progress.state.waiting().unwrap();
             let trials = Trial::all(&saga, waiting);
@@ -223,7 +241,31 @@ mod tests {
             .unwrap();
         let fault = retry.fault(Outcome::OperatorRefused(OperatorRefusal::UnknownStep));
         assert!(fault.unwrap().contains("RETRY"));
-        let natural = Outcome::OperatorRefused(OperatorRefusal::NotCompensating);
-        assert_eq!(retry.fault(natural), None);
+    }
+
+    #[test]
+    fn an_operators_input_is_refused_only_where_the_direction_of_the_saga_says_so() {
+        use OperationAction::{Abandon, Compensate, Resolve, Retry};
+        use OperatorRefusal::{AlreadyCompensating, NotCompensating};
+        let by_right = [
+            ("IN_PROGRESS", NotCompensating, &[Resolve, Abandon][..]),
+            ("IN_PROGRESS", AlreadyCompensating, &[][..]),
+            ("IN_DOUBT", AlreadyCompensating, &[Compensate][..]),
+            ("COMPENSATING", AlreadyCompensating, &[Compensate][..]),
+            ("STUCK", AlreadyCompensating, &[Compensate][..]),
+            ("STUCK", NotCompensating, &[][..]),
+        ];
+        for (state, refusal, expected) in by_right {
+            let saga = example(state, Step::FIRST.name()).saga.unwrap();
+            let waiting = saga.progress.state.waiting().unwrap();
+            let trials = Trial::all(&saga, waiting);
+            for action in [Retry, Compensate, Resolve, Abandon] {
+                let of_action = |one: &&Trial| one.what.ends_with(action.as_str());
+                let trial = trials.iter().find(of_action).unwrap();
+                let fault = trial.fault(Outcome::OperatorRefused(refusal));
+                let is_right = expected.contains(&action);
+                assert_eq!(fault.is_none(), is_right, "{state} {action}: {fault:?}");
+            }
+        }
     }
 }

@@ -74,7 +74,8 @@ impl Listed {
         }
     }
 
-    pub(super) fn of_row(row: &Row) -> Result<Self> {
+    /// The saga of a row with the columns that every version has.
+    pub(crate) fn of_row(row: &Row) -> Result<Self> {
         let plain = Plain {
             cart_id: CartId::from_untyped_uuid(column(row, "cart_id")?),
             checkout_id: CheckoutId::from_untyped_uuid(column(row, "checkout_id")?),
@@ -112,7 +113,7 @@ impl Listed {
 }
 
 /// What an operator reads of a saga that cannot be read.
-pub(super) fn not_understood(error: &serde_json::Error) -> String {
+fn not_understood(error: &serde_json::Error) -> String {
     format!(
         "it was written by a version that this one does not understand ({error}): use programs \
          of the orchestrator's version"

@@ -13,13 +13,13 @@ pub struct Submitted {
     pub cart_id: CartId,
     /// The checkout that its event began.
     pub checkout_id: CheckoutId,
-    /// Whether Kafka has it.
-    pub published: bool,
+    /// Whether Kafka has it; absent where that is not known, for Kafka was lost meanwhile.
+    pub published: Option<bool>,
     /// `OrderCreated`, `CheckoutFailed` or `CheckoutRejected`; absent while it has
     /// none.
     pub outcome: Option<String>,
     /// The reason of a failure or rejection, the id of an order; or why the cart was
-    /// not published.
+    /// not published, or may not have been.
     pub detail: Option<String>,
     /// From its publication to its outcome as it is read, in milliseconds.
     pub milliseconds: Option<u64>,
@@ -49,9 +49,11 @@ impl Submission {
             let outcome = match one.outcome.as_deref() {
                 Some("OrderCreated") => paint(GOOD, "OrderCreated"),
                 Some(other) => paint(BAD, other),
-                None if !one.published => paint(BAD, "not published"),
-                None if self.unread.is_some() => paint(WARN, "not known"),
-                None => paint(WARN, "none yet"),
+                None => match one.published {
+                    Some(false) => paint(BAD, "not published"),
+                    Some(true) if self.unread.is_none() => paint(WARN, "none yet"),
+                    Some(true) | None => paint(WARN, "not known"),
+                },
             };
             let took = one.milliseconds.map(|ms| format!("{ms} ms"));
             vec![
@@ -69,7 +71,7 @@ impl Submission {
             ));
         }
         let mut carts = self.carts.iter();
-        let open = carts.find(|one| one.published && one.outcome.is_none());
+        let open = carts.find(|one| one.published != Some(false) && one.outcome.is_none());
         if let Some(open) = open {
             text.push_str(&format!(
                 "ask later: checkoutctl explain {}, and so for each cart\n",
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn carts_whose_outcome_could_not_be_read_keep_their_ids() {
-        let one = |number: u128, published: bool, outcome: Option<&str>| Submitted {
+        let one = |number: u128, published: Option<bool>, outcome: Option<&str>| Submitted {
             cart_id: CartId::from_untyped_uuid(Uuid::from_u128(number)),
             checkout_id: CheckoutId::from_untyped_uuid(Uuid::from_u128(number)),
             published,
@@ -99,9 +101,9 @@ mod tests {
         };
         let mut submission = Submission {
             carts: vec![
-                one(1, true, Some("OrderCreated")),
-                one(2, false, None),
-                one(3, true, None),
+                one(1, Some(true), Some("OrderCreated")),
+                one(2, Some(false), None),
+                one(3, Some(true), None),
             ],
             unread: Some("Kafka is away".to_owned()),
         };
@@ -119,6 +121,10 @@ mod tests {
         assert!(text.contains(&ask), "{text}");
         submission.unread = None;
         assert!(submission.text().contains("none yet"));
+        // Whether it was published is not known: it may get an outcome.
+        submission.carts[2].published = None;
+        let text = submission.text();
+        assert!(text.contains("not known") && text.contains(&ask), "{text}");
         submission.carts.pop();
         assert!(!submission.text().contains("ask later"));
     }

@@ -29,16 +29,57 @@ async fn letters_that_cannot_be_marked_are_refused_before_anything_is_done() {
             }
         }
     }
-    let published: i64 = (0..4)
-        .map(|partition| system.end("shopping.checkouts", partition))
-        .sum();
-    assert_eq!(published, 0, "nothing was published");
+    assert_eq!(published(&system), 0, "nothing was published");
     let open = list(&system, 1).await;
     assert_eq!(open["letters"].as_array().map(Vec::len), Some(2_400));
 
     // Side by side they can.
     let all = ["dlq", "discard", "--topic", "shopping.checkouts", "--json"];
     run(&system, &[&all[..], WHY].concat()).await.json(0);
+    assert_eq!(list(&system, 0).await["letters"], Value::Array(Vec::new()));
+}
+
+/// How many records were published where letters are redriven.
+fn published(system: &System) -> i64 {
+    let partitions = 0..4;
+    partitions
+        .map(|partition| system.end("shopping.checkouts", partition))
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_by_those_whom_kafka_does_not_let_mark() {
+    let system = System::start("ctl_dlq_refused", no_services()).await;
+    let dead = system.names.dlq(Topic::ShoppingCheckouts);
+    system.bury(dead, &[GARBAGE; 3]).await;
+    // Brokers allow a quarter of an hour; what is no transaction is not refused.
+    let refused = ["--kafka-property", "transaction.timeout.ms=3600000"];
+    for action in ["redrive", "discard"] {
+        let command = ["dlq", action, "--all"];
+        for more in [&["--dry-run"][..], &[]] {
+            let ran = run(&system, &[&command, more, &refused, WHY].concat()).await;
+            assert_eq!(ran.status, Some(2), "{action} {more:?}: {}", ran.out);
+            let group = format!(
+                "{}checkout-dead-letters",
+                system.installation().topic_prefix
+            );
+            for text in ["nothing was done: cannot mark letters of", &group] {
+                assert!(ran.errors.contains(text), "{text}: {}", ran.errors);
+            }
+        }
+    }
+    assert_eq!(published(&system), 0, "nothing was published");
+    let open = list(&system, 1).await;
+    assert_eq!(open["letters"].as_array().map(Vec::len), Some(3));
+    // To try changes nothing, and is in nobody's way.
+    let redrive = ["dlq", "redrive", "--all", "--json"];
+    run(&system, &[&redrive[..], &["--dry-run"], WHY].concat())
+        .await
+        .json(0);
+    let open = list(&system, 1).await;
+    assert_eq!(open["letters"].as_array().map(Vec::len), Some(3));
+    run(&system, &[&redrive[..], WHY].concat()).await.json(0);
+    assert_eq!(published(&system), 3);
     assert_eq!(list(&system, 0).await["letters"], Value::Array(Vec::new()));
 }
 

@@ -4,12 +4,13 @@ use std::num::NonZeroU32;
 
 use axum::extract::{RawQuery, State};
 use maud::{Markup, html};
-use operations::letters::{self, Filter, LetterId, Letters, Redriven, Verdict};
+use operations::letters::{self, Filter, LetterId, Letters, Most, Redriven, Verdict};
 
 use super::{reason, why};
 use crate::console::Shared;
 use crate::fields::Fields;
 use crate::layout::{View, wide};
+use crate::pages::letters::undecoded;
 use crate::problem::Problem;
 use crate::security::{Operator, Posted};
 
@@ -92,6 +93,7 @@ pub(in crate::pages) async fn confirm(
     let body = html! {
         h1 { (title) "?" }
         p { (fate.name()) " " (fate.describe()) ". Nothing is done yet." }
+        (undecoded(&letters))
         (table(&letters, &planned, fate, false))
         form.confirm action="/actions/letters" method="post" {
             input type="hidden" name="action" value=(fate.word());
@@ -125,7 +127,6 @@ pub(in crate::pages) async fn act(
     let (letters, results) = console
         .ask(async move |console| {
             let target = &console.target;
-            let planned = letters::rehearse(target, &letters).await?;
             let name = &operator.name;
             let done = match fate {
                 Fate::Redrive => {
@@ -134,8 +135,17 @@ pub(in crate::pages) async fn act(
                     letters::redrive(target, &letters, rate, name, &reason, &|_| {}).await?
                 }
                 Fate::Discard => {
-                    letters::discard(target, &letters, name, &reason, false).await?;
-                    planned
+                    let failed = letters::discard(target, &letters, name, &reason, false).await?;
+                    let letters = letters.letters.iter();
+                    let discarded = letters.map(|letter| {
+                        let mut one = Redriven::planned(&target.topics, letter);
+                        if let Some(why) = failed.get(&letter.topic) {
+                            one.result = Verdict::NotMarked;
+                            one.error = Some(why.clone());
+                        }
+                        one
+                    });
+                    discarded.collect()
                 }
             };
             Ok((letters, done))
@@ -150,6 +160,7 @@ pub(in crate::pages) async fn act(
     );
     let body = html! {
         h1 { (title) }
+        (undecoded(&letters))
         (table(&letters, &results, fate, true))
         p { a href="/letters" { "To the dead letters" } }
     };
@@ -182,7 +193,14 @@ async fn chosen(console: &Shared, ids: &[&str]) -> Result<Letters, Problem> {
         ..Filter::default()
     };
     let letters = console
-        .ask(async move |console| letters::read(&console.target, &filter, most, &|_| {}).await)
+        .ask(async move |console| {
+            let most = Most {
+                letters: most,
+                // All that are named, however large.
+                bytes: usize::MAX,
+            };
+            letters::read(&console.target, &filter, most, &|_| {}).await
+        })
         .await?;
     letters
         .all_there(&wanted)
@@ -220,7 +238,9 @@ fn table(letters: &Letters, results: &[Redriven], fate: Fate, is_done: bool) -> 
 fn outcome(result: &Redriven, fate: Fate, is_done: bool) -> Markup {
     html! {
         @match result.result {
-            Verdict::NotMarked => span.mark.bad { "published, but still open" },
+            Verdict::NotMarked => span.mark.bad {
+                @if fate == Fate::Redrive { "published, but " } "still open"
+            },
             Verdict::NotPublished => span.mark.bad { "failed" },
             Verdict::NotTried => span.mark.bad { "not tried" },
             Verdict::WouldBeRedriven | Verdict::Redriven => {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::as_of;
 use crate::layout::wide;
 use crate::pages::chart::{curve, number, seconds};
-use crate::sampling::{Counters, KEPT, Key, Sight, of_outcome, quantile};
+use crate::sampling::{Counted, Counters, KEPT, Key, Sight, of_outcome, quantile};
 
 /// The parts of the checkouts whose times are told.
 const QUANTILES: &[(f64, &str)] = &[(0.5, "Half"), (0.95, "95 %"), (0.99, "99 %")];
@@ -28,7 +28,9 @@ pub(super) fn rates(sight: &Sight) -> Markup {
     html! {
         section aria-labelledby="rates" {
             h2 #rates { "Checkouts" }
-            @if sight.counted.is_some() { p { (as_of(&sight.counted)) } }
+            @if let Some(look) = &sight.counted {
+                p { (as_of(&sight.counted)) @if let Ok(counted) = look.found { (missing(counted)) } }
+            }
             ul.rates {
                 @for (name, outcome) in outcomes {
                     @let rate = minute.as_ref().map(|(counters, seen)| {
@@ -47,6 +49,17 @@ pub(super) fn rates(sight: &Sight) -> Markup {
             }
             (times(minute.as_ref().map(|(counters, _)| counters)))
             (outcome_table(minute.as_ref().map(|(counters, _)| counters), &total))
+        }
+    }
+}
+
+/// Whose numbers are older than that.
+fn missing(counted: Counted) -> Markup {
+    let Counted { told, all } = counted;
+    html! {
+        @if told < all {
+            ": " (told) " of " (all) " orchestrators answered, and of the others the last numbers \
+              are shown that they gave"
         }
     }
 }
