@@ -41,15 +41,18 @@ pub use system::{
 
 /// What a test draws its faults from: `TEST_SEED`, to play a run again, or a number by
 /// chance. Shown where the test fails.
+pub fn seed() -> u64 {
+    seed_or(rand::random())
+}
+
+/// The same, usually this number.
 #[allow(
     clippy::print_stdout,
     reason = "captured, and shown where the test fails"
 )]
-pub fn seed() -> u64 {
+pub fn seed_or(usual: u64) -> u64 {
     let given = std::env::var("TEST_SEED").ok();
-    let seed = given.map_or_else(rand::random, |seed| {
-        seed.parse().expect("TEST_SEED is a number")
-    });
+    let seed = given.map_or(usual, |seed| seed.parse().expect("TEST_SEED is a number"));
     println!("TEST_SEED={seed}");
     seed
 }

@@ -45,7 +45,11 @@ impl System {
                     .collect();
                 log.read(name, &starts, &mut |record| {
                     let decoded = self.codec.decode(topic, record.payload());
-                    messages.extend(Handle::current().block_on(decoded));
+                    let decoded = Handle::current().block_on(decoded);
+                    messages.push(decoded.unwrap_or_else(|error| {
+                        let (partition, offset) = (record.partition(), record.offset());
+                        panic!("{name}, partition {partition}, offset {offset}: {error}")
+                    }));
                     Ok(ControlFlow::Continue(()))
                 })
                 .unwrap_or_else(|error| panic!("{name} is not read: {error}"));

@@ -1,6 +1,6 @@
 //! Services that are killed at one point of their batches, again and again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,7 +46,7 @@ async fn survives(name: &str, mortals: &[&'static str], environment: Environment
         ..Options::default()
     };
     let system = System::start(name, options).await;
-    let mut deaths = BTreeSet::new();
+    let mut deaths: BTreeMap<&str, usize> = BTreeMap::new();
     let all_died = AtomicBool::new(false);
     let each_dies = async {
         let died = async || {
@@ -78,9 +78,12 @@ async fn survives(name: &str, mortals: &[&'static str], environment: Environment
                     .wait_ended(PATIENCE)
                     .await
                     .expect("it ended");
+                // The log is that of all its lives.
                 let log = std::fs::read_to_string(instance.process.log()).expect("a log");
+                let killed = log.matches("killed at the fail point").count();
+                let before = deaths.get(service).copied().unwrap_or_default();
                 assert!(
-                    status.contains("SIGKILL") && log.contains("killed at the fail point"),
+                    status.contains("SIGKILL") && killed == before + 1,
                     "{service} ended by itself: {status}"
                 );
                 // It may die once more before it is ready.
@@ -92,7 +95,7 @@ async fn survives(name: &str, mortals: &[&'static str], environment: Environment
                 true
             });
             if died.await {
-                deaths.insert(service);
+                *deaths.entry(service).or_default() += 1;
             }
         }
         all_died.store(deaths.len() == mortals.len(), Ordering::Relaxed);
@@ -160,7 +163,16 @@ async fn killed_after_a_public_transaction_the_orchestrator_publishes_outcomes_o
 /// What the server has been asked, it does, although nobody waits for it any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_with_its_statement_under_way_each_service_loses_nothing() {
-    let system = System::start("killed_under_way", Options::default()).await;
+    let options = Options {
+        environment: &[
+            // Every batch has something to publish: none is made to tidy up.
+            (EVERY, "SETTLE_AFTER_MS", "60000"),
+            // The server gives nothing up meanwhile.
+            (EVERY, "DATABASE_TIMEOUT_MS", "120000"),
+        ],
+        ..Options::default()
+    };
+    let system = System::start("killed_under_way", options).await;
     let kills = async {
         for service in Service::ALL {
             kill_with_a_statement_under_way(&system, *service).await;
@@ -172,43 +184,50 @@ async fn killed_with_its_statement_under_way_each_service_loses_nothing() {
     system.assert_no_dead_letters();
 }
 
+/// Batches that read first, until one is met that is one statement.
+const HOLDS_MAX: usize = 20;
+
 /// Kills the only instance of a service while all that its batch writes waits for a row
-/// which the test holds; lets go of it then, and starts the service again.
+/// which the test holds, starts the service again, and lets go when that waits for the row,
+/// too.
 async fn kill_with_a_statement_under_way(system: &System, service: Service) {
     let name = service.name();
     let installation = system.installation();
     let client = installation.connect(service).await.expect("a connection");
-    let waiting = "SELECT starts_with(query, 'WITH part_0') FROM pg_stat_activity \
+    // Over a connection of its own: a transaction sees one state only.
+    let waiting = async || -> Vec<bool> {
+        let sql = "SELECT starts_with(query, 'WITH part_0') FROM pg_stat_activity \
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let moved = "SELECT sum(revision)::int8 FROM progress";
-    loop {
+        let rows = system.query(name, sql, &[]).await;
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    let mut is_held = false;
+    for _ in 0..HOLDS_MAX {
         let hold = "BEGIN; SELECT 1 FROM progress FOR UPDATE";
         client.batch_execute(hold).await.expect("the rows are held");
-        let mut writes = None;
+        let what = format!("a batch of {name} waits");
         system
-            .until(&format!("a batch of {name} waits"), async || {
-                // Over a connection of its own: a transaction sees one state only.
-                let rows = system.query(name, waiting, &[]).await;
-                writes = rows.first().map(|row| row.get::<_, bool>(0));
-                writes.is_some()
-            })
+            .until(&what, async || !waiting().await.is_empty())
             .await;
-        if writes == Some(true) {
+        is_held = waiting().await.contains(&true);
+        if is_held {
             break;
         }
-        // A batch that reads first.
         client.batch_execute("ROLLBACK").await.expect("let go");
     }
-    let before: i64 = system.query(name, moved, &[]).await[0].get(0);
+    assert!(is_held, "{name} reads before it writes, always");
     system.kill_instance(name, 0).await;
+    let instance = system.instance(name, 0).await;
+    let started = instance.process.start_again().await;
+    started.expect("it starts again");
+    let what = format!("the next {name} waits for what is written");
+    system
+        .until(&what, async || waiting().await.contains(&false))
+        .await;
     client.batch_execute("ROLLBACK").await.expect("let go");
     system
-        .until(&format!("the batch of {name} is written"), async || {
-            let now: i64 = system.query(name, moved, &[]).await[0].get(0);
-            now > before
-        })
+        .until_logged(name, "publishing stored outputs of the former owner")
         .await;
-    system.restart_instance(name, 0).await;
 }
 
 /// `cargo build --release` builds what is shipped; features of tests are not in it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use integration_tests::seed_or;
 use integration_tests::storm::{Fault, Ground, Scene, Storm, Watch};
 
 /// Records that are remembered: all.
@@ -32,10 +33,8 @@ fn bringing_all(seed: u64) -> Storm {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_every_fault_loses_nothing_and_doubles_nothing() {
-    let seed = std::env::var("STORM_TEST_SEED")
-        .map_or(4, |seed| seed.parse().expect("STORM_TEST_SEED is a number"));
-    let storm = bringing_all(seed);
-    println!("seed {}", storm.seed);
+    let storm = bringing_all(seed_or(4));
+    println!("the seed of the storm is {}", storm.seed);
     let ground = Ground::start("storm", storm.scene, REMEMBERED).await;
     let watch = Watch::new(|event| println!("{event}"));
     let aftermath = storm.rage(&ground, &watch).await;
