@@ -150,6 +150,37 @@ pub(crate) const TWO_CARTS: Run = Run {
     meets: &["Completed", "Failed(OutOfStock)"],
 };
 
+pub(crate) const TWO_CARTS_FAULTS: Run = Run {
+    name: "two carts, one piece, faults of the runtime",
+    about: "a checkout each of two carts that want the last piece, of which each answer comes in \
+            time; refusals; an instance crashes, one is taken over without knowing it, the answer \
+            to a commit is lost",
+    timers: false,
+    faulty_runtime: true,
+    faults: Faults {
+        crashes: 1,
+        takeovers: 1,
+        lost_answers: 1,
+        lost_records: 0,
+    },
+    reaches: &[
+        Reach::Ordered,
+        Reach::Failed,
+        Reach::LastPieceMissed,
+        Reach::FormerOwnerFenced,
+        Reach::NewOwnerHasOutputs,
+    ],
+    ..TWO_CARTS
+};
+
+pub(crate) const WIDER_TWO_CARTS: Run = Run {
+    name: "two carts, one piece, wider",
+    about: "the same with resends and an expiry; on request",
+    tries: 2,
+    expiry: true,
+    ..TWO_CARTS
+};
+
 pub(crate) const FAULTS: Run = Run {
     name: "faults of the runtime",
     about: "one checkout; an instance crashes, one is taken over without knowing it, the answer to \
@@ -290,6 +321,8 @@ pub(crate) const RUNS: &[&Run] = &[
     &TWO_ATTEMPTS,
     &WIDER_TWO_ATTEMPTS,
     &TWO_CARTS,
+    &WIDER_TWO_CARTS,
+    &TWO_CARTS_FAULTS,
     &LOST_RECORDS,
     &FAULTS,
     &WIDER_FAULTS,
@@ -349,6 +382,11 @@ fn two_carts_that_want_the_last_piece_keep_every_promise() {
 }
 
 #[test]
+fn faults_of_the_runtime_break_no_promise_of_two_carts_that_want_the_last_piece() {
+    explore(&TWO_CARTS_FAULTS);
+}
+
+#[test]
 fn records_that_are_lost_break_no_promise() {
     explore(&LOST_RECORDS);
 }
@@ -372,6 +410,12 @@ fn rows_that_an_instance_keeps_break_no_promise() {
 #[ignore = "two million worlds take minutes"]
 fn two_requests_for_one_cart_keep_every_promise_in_a_wider_run() {
     explore(&WIDER_TWO_ATTEMPTS);
+}
+
+#[test]
+#[ignore = "a million worlds take minutes"]
+fn two_carts_that_want_the_last_piece_keep_every_promise_in_a_wider_run() {
+    explore(&WIDER_TWO_CARTS);
 }
 
 #[test]
