@@ -3,6 +3,8 @@
 use contracts::RegistryError;
 use tokio_postgres::error::SqlState;
 
+use crate::Home;
+
 /// What the database's function `expect_rows` raises.
 const STALE: &str = "CS001";
 
@@ -16,14 +18,15 @@ pub enum RunError {
     Configuration(rdkafka::error::KafkaError),
     /// The stored position of a partition is not in its log any more.
     #[error(
-        "{topic}, partition {partition}: the next record to read is {next_offset}, but the log holds {low} to {high}. {}",
-        position_advice(*next_offset, *low)
+        "{topic}, partition {}: the next record to read is {next_offset}, but the log holds {low} to {high}. {}",
+        home.partition,
+        position_advice(*home, *next_offset, *low)
     )]
     PositionLost {
         /// The topic's full name.
         topic: String,
         /// The partition.
-        partition: i32,
+        home: Home,
         /// The offset that the progress row names.
         next_offset: i64,
         /// The first offset in the log.
@@ -33,13 +36,15 @@ pub enum RunError {
     },
     /// The last record that was read is not the one that the log holds there.
     #[error(
-        "{topic}, partition {partition}: the record at offset {offset} is not the one that was read there: the topic was deleted and made anew. If that was intended, delete this row of the table progress; the service then starts at the beginning of the log"
+        "{topic}, partition {}: the record at offset {offset} is not the one that was read there. {}",
+        home.partition,
+        made_anew(*home)
     )]
     TopicReplaced {
         /// The topic's full name.
         topic: String,
         /// The partition.
-        partition: i32,
+        home: Home,
         /// The offset of the record.
         offset: i64,
     },
@@ -53,12 +58,29 @@ pub enum RunError {
     Defect(String),
 }
 
-fn position_advice(next_offset: i64, low: i64) -> &'static str {
-    if next_offset < low {
-        "Retention removed records before they were read. If their loss is accepted, delete this row of the table progress; the service then starts at the beginning of the log"
-    } else {
-        "The topic was deleted and made anew. If that was intended, delete this row of the table progress; the service then starts at the beginning of the log"
+fn position_advice(home: Home, next_offset: i64, low: i64) -> String {
+    if next_offset >= low {
+        return made_anew(home);
     }
+    let only = format!(" AND partition = {}", home.partition);
+    let remedy = read_from_the_beginning(home, &only);
+    format!("Retention removed records before they were read. If their loss is accepted, {remedy}")
+}
+
+fn made_anew(home: Home) -> String {
+    let remedy = read_from_the_beginning(home, "");
+    format!("The topic was deleted and made anew. If that was intended, {remedy}")
+}
+
+/// The row stays: it holds messages that may not be on Kafka yet, and the number of the last
+/// public one, from which the next ones are counted.
+fn read_from_the_beginning(home: Home, only: &str) -> String {
+    format!(
+        "stop every instance of this service and run in its database: UPDATE progress SET \
+         next_offset = NULL, last_record = NULL WHERE topic = '{}'{only}; it then starts at the \
+         beginning of the log",
+        home.topic.name()
+    )
 }
 
 /// What goes wrong inside the loop, by what is to be done about it.

@@ -65,6 +65,7 @@ mod worker;
 pub use fault::RunError;
 pub use handler::{Body, Cache, Handler, Home, Input, Observations, Outbox, Sql};
 pub use health::{Health, HealthReport};
+pub use measure::begin_to_count;
 pub use progress::MIGRATIONS;
 pub use session::{Connector, connector_without_tls};
 pub use settings::{KafkaSettings, Settings};

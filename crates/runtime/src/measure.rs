@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use contracts::ErrorCode;
+use contracts::{ErrorCode, TopicNames};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::Handler;
+
 /// Names and units, for `/metrics`.
-pub(crate) fn describe() {
+fn describe() {
     crate::traffic::describe();
     describe_counter!(
         "saga_inputs_total",
@@ -134,11 +136,15 @@ pub(crate) fn dead_letter(topic: &str, code: &'static str) {
     dead_letters(topic, code, 1);
 }
 
-/// Begins to count what of a topic cannot be handled, at 0: whoever asks from time to time
-/// sees the first one come.
-pub(crate) fn no_dead_letters_yet(topic: &str) {
-    for code in ErrorCode::ALL {
-        dead_letters(topic, code.as_str(), 0);
+/// Begins to count for a service, once there is a recorder and before anything is waited
+/// for: dead letters of each kind from 0, so that whoever asks from time to time sees the
+/// first one come.
+pub fn begin_to_count<H: Handler>(topics: &TopicNames) {
+    describe();
+    for topic in H::CONSUMES {
+        for code in ErrorCode::ALL {
+            dead_letters(topics.name(*topic), code.as_str(), 0);
+        }
     }
 }
 

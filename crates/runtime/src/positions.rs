@@ -42,7 +42,8 @@ pub(crate) const DEBUG_CONTEXT: &str = "topic";
 ///
 /// The consumer itself would go on at its offset in the new log, where that is long enough,
 /// and give no other sign (`rd_kafka_topic_metadata_update` of librdkafka 2.12). The line
-/// comes before the first record of the new log.
+/// comes before the first record of the new log: brokers from Kafka 3.1 on are asked by the
+/// topic's id. Older ones are asked by its name, and nothing tells in time.
 pub(crate) fn made_anew(line: &str) -> Option<&str> {
     /// What a topic has before the first answer about it.
     const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
@@ -88,49 +89,57 @@ impl Positions {
             if !(low..=high).contains(&next_offset) {
                 return Err(Fault::Fatal(RunError::PositionLost {
                     topic: topic.to_owned(),
-                    partition: home.partition,
+                    home,
                     next_offset,
                     low,
                     high,
                 }));
             }
             if let Some(digest) = read_to.last_record.filter(|_| low < next_offset) {
-                last.insert(
-                    (topic.to_owned(), home.partition),
-                    (next_offset - 1, digest),
-                );
+                last.insert(home, (next_offset - 1, digest));
             }
         }
-        self.check_last(last)
+        self.check_last(topics, last)
     }
 
-    /// Reads the last records again and compares. One that is no longer there by
-    /// itself, because of compaction, proves nothing: a later one comes for it.
-    fn check_last(&self, mut last: BTreeMap<(String, i32), (i64, i64)>) -> Result<(), Fault> {
+    /// Reads the last records again and compares. Where none is, there was one: no topic
+    /// that is read here is compacted.
+    fn check_last(
+        &self,
+        topics: &TopicNames,
+        mut last: BTreeMap<Home, (i64, i64)>,
+    ) -> Result<(), Fault> {
         if last.is_empty() {
             return Ok(());
         }
         let reader: BaseConsumer = self.config.create().map_err(RunError::Configuration)?;
         let mut partitions = TopicPartitionList::new();
-        for ((topic, partition), (offset, _)) in &last {
+        for (home, (offset, _)) in &last {
+            let topic = topics.name(home.topic);
             partitions
-                .add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .add_partition_offset(topic, home.partition, Offset::Offset(*offset))
                 .map_err(broken)?;
         }
         reader.assign(&partitions).map_err(broken)?;
         let begin = Instant::now();
         while !last.is_empty() {
             if begin.elapsed() > READ_TIMEOUT {
+                let places: Vec<_> = last.keys().map(Home::to_string).collect();
                 return Err(Fault::Broken(format!(
                     "the last records read could not be compared with the log within \
-                     {READ_TIMEOUT:?}: {}",
-                    places(last.keys())
+                     {READ_TIMEOUT:?}; if that goes on, see whether these were deleted and made \
+                     anew: {}",
+                    places.join(", ")
                 )));
             }
             match reader.poll(POLL) {
                 Some(Ok(record)) => {
-                    let place = (record.topic().to_owned(), record.partition());
-                    let Some((offset, expected)) = last.remove(&place) else {
+                    let home = topics.topic(record.topic()).map(|topic| Home {
+                        topic,
+                        partition: record.partition(),
+                    });
+                    let expected = home.and_then(|home| Some((home, last.remove(&home)?)));
+                    let Some((home, (offset, expected))) = expected else {
                         continue;
                     };
                     let found = digest(
@@ -138,10 +147,10 @@ impl Positions {
                         record.key(),
                         record.payload(),
                     );
-                    if record.offset() == offset && found != expected {
+                    if record.offset() != offset || found != expected {
                         return Err(Fault::Fatal(RunError::TopicReplaced {
                             topic: record.topic().to_owned(),
-                            partition: record.partition(),
+                            home,
                             offset,
                         }));
                     }
@@ -152,14 +161,6 @@ impl Positions {
         }
         Ok(())
     }
-}
-
-/// Partitions in words.
-fn places<'a>(of: impl Iterator<Item = &'a (String, i32)>) -> String {
-    let each: Vec<_> = of
-        .map(|(topic, partition)| format!("{topic} partition {partition}"))
-        .collect();
-    each.join(", ")
 }
 
 #[cfg(test)]

@@ -36,10 +36,6 @@ pub async fn run<H: Handler>(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
     failpoint::configure();
-    measure::describe();
-    for topic in H::CONSUMES {
-        measure::no_dead_letters_yet(codec.topics().name(*topic));
-    }
     let mut backoff = Backoff::new(&settings);
     loop {
         if *shutdown.borrow() {

@@ -175,6 +175,7 @@ impl Service {
             "listening"
         );
 
+        runtime::begin_to_count::<H>(&self.args.topic_names());
         let work = async {
             let codec = self
                 .prepare::<H>(&migrations, &readiness, stopped.clone())

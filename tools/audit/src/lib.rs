@@ -26,6 +26,7 @@
 
 mod books;
 mod databases;
+mod ends;
 mod error;
 mod letters;
 mod log;
@@ -38,6 +39,7 @@ mod rules;
 mod tests;
 
 pub use databases::Database;
+pub use ends::ends;
 pub use error::{Error, Result, describe};
 pub use letters::DeadLetter;
 pub use log::{Kafka, LogReader, Quiet};

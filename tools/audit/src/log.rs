@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::ends::ends;
 use crate::error::{Error, Result};
 
 /// How to reach a Kafka cluster.
@@ -116,11 +117,7 @@ impl LogReader {
     /// # Errors
     /// When Kafka does not answer.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
-        self.consumer
-            .fetch_watermarks(topic, partition, self.timeout)
-            .map_err(Error::kafka(format!(
-                "cannot ask for the ends of {topic}, partition {partition}"
-            )))
+        ends(&self.consumer, topic, partition, self.timeout)
     }
 
     /// Where the records begin that are not older than this time, in

@@ -237,11 +237,11 @@ pub(crate) enum StockCommand {
 #[derive(clap::Args, Debug)]
 pub(crate) struct TopicOptions {
     /// Partitions of every topic, instead of those in topics.yaml.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, env = "TOPIC_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     partitions: Option<i32>,
 
     /// Replicas of every partition, instead of those in topics.yaml.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, env = "TOPIC_REPLICATION_FACTOR", value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     replication_factor: Option<i32>,
 
     /// Time limit of the whole work, in seconds.

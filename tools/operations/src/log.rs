@@ -293,12 +293,7 @@ impl Reader {
     }
 
     fn watermarks(&self, partition: i32) -> Result<(i64, i64)> {
-        self.consumer
-            .fetch_watermarks(&self.topic, partition, self.timeout)
-            .map_err(Error::kafka(format!(
-                "cannot ask for the ends of {}, partition {partition}",
-                self.topic
-            )))
+        audit::ends(&self.consumer, &self.topic, partition, self.timeout)
     }
 
     fn list(&self, partition: i32, offset: Offset) -> Result<TopicPartitionList> {

@@ -10,7 +10,8 @@ use clap::Args;
 pub struct RetentionArgs {
     /// How long rows are kept that have ended and serve only to recognise repeats, in hours;
     /// 0: for ever. It is the window in which a repeated record is known as one, so it must
-    /// be longer than the topics keep records. What is still held is never removed.
+    /// be longer than carts and the topics between services keep records. What is still held
+    /// is never removed.
     #[arg(
         long,
         env = "RETENTION_HOURS",

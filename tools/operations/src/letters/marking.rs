@@ -121,9 +121,8 @@ impl Marking<'_> {
         let partitions = self.batches.iter().flat_map(Offsets::keys).copied();
         let partitions: BTreeSet<i32> = partitions.collect();
         let low_of = |partition: i32| -> Result<(i32, i64)> {
-            let ends = consumer.fetch_watermarks(dlq, partition, self.target.kafka.timeout);
-            let (low, _) =
-                ends.map_err(Error::kafka(format!("cannot ask for the ends of {dlq}")))?;
+            let timeout = self.target.kafka.timeout;
+            let (low, _) = audit::ends(consumer, dlq, partition, timeout)?;
             Ok((partition, low))
         };
         partitions.into_iter().map(low_of).collect()

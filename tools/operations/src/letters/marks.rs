@@ -83,10 +83,14 @@ impl Marks {
             self.notes
                 .retain(|note| ranges(&note.letters).any(|(_, to)| to >= low));
             let letters: Ranges = offsets.iter().map(|offset| (*offset, *offset)).collect();
-            self.notes.push(Note {
+            let note = Note {
                 letters: letters.to_string(),
                 discarded: discarded.clone(),
-            });
+            };
+            // Where it was not known whether it was written, it is written again.
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
         }
     }
 

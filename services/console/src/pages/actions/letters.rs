@@ -1,10 +1,13 @@
 //! Redrive and discard: for one dead letter or for many.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use audit::Target;
 use axum::extract::{RawQuery, State};
+use contracts::Topic;
 use maud::{Markup, html};
-use operations::letters::{self, Filter, LetterId, Letters, Most, Redriven, Verdict};
+use operations::letters::{self, Filter, Letter, LetterId, Letters, Most, Redriven, Verdict};
 
 use super::{reason, why};
 use crate::console::Shared;
@@ -83,9 +86,18 @@ pub(in crate::pages) async fn confirm(
     };
     let fate = Fate::read(fate)?;
     let letters = chosen(&console, &ids).await?;
+    let name = operator.name.clone();
     let (letters, planned) = console
         .ask(async move |console| {
-            let planned = letters::rehearse(&console.target, &letters).await?;
+            let target = &console.target;
+            let planned = match fate {
+                Fate::Redrive => letters::rehearse(target, &letters).await?,
+                // The reason, which needs room as well, is not known yet.
+                Fate::Discard => {
+                    let failed = letters::discard(target, &letters, &name, "", true).await?;
+                    discarded(target, &letters, &failed)
+                }
+            };
             Ok((letters, planned))
         })
         .await?;
@@ -106,6 +118,23 @@ pub(in crate::pages) async fn confirm(
         p { a href="/letters" { "To the dead letters, without doing it" } }
     };
     Ok(View::new(title, body))
+}
+
+/// What becomes of letters that are discarded, but for the topics that failed.
+fn discarded(
+    target: &Target,
+    letters: &Letters,
+    failed: &BTreeMap<Topic, String>,
+) -> Vec<Redriven> {
+    let one = |letter: &Letter| {
+        let mut one = Redriven::planned(&target.topics, letter);
+        if let Some(why) = failed.get(&letter.topic) {
+            one.result = Verdict::NotMarked;
+            one.error = Some(why.clone());
+        }
+        one
+    };
+    letters.letters.iter().map(one).collect()
 }
 
 /// Does it.
@@ -136,16 +165,7 @@ pub(in crate::pages) async fn act(
                 }
                 Fate::Discard => {
                     let failed = letters::discard(target, &letters, name, &reason, false).await?;
-                    let letters = letters.letters.iter();
-                    let discarded = letters.map(|letter| {
-                        let mut one = Redriven::planned(&target.topics, letter);
-                        if let Some(why) = failed.get(&letter.topic) {
-                            one.result = Verdict::NotMarked;
-                            one.error = Some(why.clone());
-                        }
-                        one
-                    });
-                    discarded.collect()
+                    discarded(target, &letters, &failed)
                 }
             };
             Ok((letters, done))
