@@ -34,8 +34,9 @@ pub(crate) fn digest(timestamp_ms: Option<i64>, key: Option<&[u8]>, payload: Opt
     high.cast_signed()
 }
 
-/// The debug context of librdkafka whose lines [`made_anew`] reads.
-pub(crate) const DEBUG_CONTEXT: &str = "topic";
+/// The debug context of librdkafka whose lines [`made_anew`] reads: the one that says nothing
+/// while records come in.
+pub(crate) const DEBUG_CONTEXT: &str = "metadata";
 
 /// The topic of a running consumer that was deleted and made anew, if a line of
 /// librdkafka's log tells of one.
