@@ -22,7 +22,6 @@ use std::time::Duration;
 use contracts::messages::{CartCheckedOut, CheckoutFailed, CheckoutRejected, OrderCreated};
 use contracts::{Codec, RecordType, RegistryConfig, TopicNames};
 use flow::Step;
-use rdkafka::ClientConfig;
 use rdkafka::producer::FutureProducer;
 use stack::{
     Installation, Part, PartKind, Process, ProcessSpec, Service, ServiceInstance, ServiceOptions,
@@ -271,14 +270,7 @@ impl System {
         let codec = Codec::connect(&registry, names.clone(), RecordType::ALL)
             .await
             .expect("all schemas are registered");
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", &installation.bootstrap_servers)
-            .set("partitioner", "murmur2_random")
-            .set("message.max.bytes", "2000000")
-            // Tests add partitions and wait for them.
-            .set("topic.metadata.refresh.interval.ms", "1000")
-            .create()
-            .expect("a producer");
+        let producer = publishing::producer(&installation);
         let proxies = match options.proxies {
             true => Some(Proxies::start(&installation).await),
             false => None,

@@ -9,11 +9,25 @@ use futures::future::join_all;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use stack::Installation;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{LOOK_AGAIN, System};
 use crate::{PATIENCE, Seen};
+
+/// A client that publishes as a cart service might.
+pub(super) fn producer(installation: &Installation) -> FutureProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", &installation.bootstrap_servers)
+        .set("partitioner", "murmur2_random")
+        .set("message.max.bytes", "2000000")
+        .set("message.timeout.ms", "60000")
+        // Tests add partitions and wait for them.
+        .set("topic.metadata.refresh.interval.ms", "1000")
+        .create()
+        .expect("a producer")
+}
 
 impl System {
     /// A message in the wire format.
@@ -75,13 +89,22 @@ impl System {
         let record = || {
             FutureRecord::to(self.names.name(topic))
                 .partition(partition)
-                .key(&key)
-                .payload(&value)
+                .key(key.as_bytes())
+                .payload(value.as_slice())
         };
+        self.send(record).await;
+    }
+
+    /// Sends a record until Kafka has it. A client that cannot for long is replaced, as a
+    /// shop would do: it has been seen not to come back from a broker that hung.
+    async fn send<'a>(&self, record: impl Fn() -> FutureRecord<'a, [u8], [u8]>) {
         let begin = Instant::now();
-        while let Err((error, _)) = self.producer.send(record(), PATIENCE).await {
+        let mut producer = self.producer.clone();
+        while let Err((error, _)) = producer.send(record(), PATIENCE).await {
+            eprintln!("not published, trying again: {error}");
             assert!(begin.elapsed() < PATIENCE, "not published: {error}");
             sleep(LOOK_AGAIN).await;
+            producer = self::producer(&self.installation);
         }
     }
 
@@ -100,14 +123,13 @@ impl System {
                 value: Some(*value),
             });
         }
-        let mut record: FutureRecord<'_, [u8], [u8]> =
-            FutureRecord::to(self.names.name(topic)).headers(owned);
-        record.key = key;
-        record.payload = value;
-        self.producer
-            .send(record, PATIENCE)
-            .await
-            .unwrap_or_else(|(error, _)| panic!("not published: {error}"));
+        self.send(|| {
+            let mut record = FutureRecord::to(self.names.name(topic)).headers(owned.clone());
+            record.key = key;
+            record.payload = value;
+            record
+        })
+        .await;
     }
 
     /// Puts records aside in this order, as a service would have: key, value and code of

@@ -8,14 +8,9 @@ use integration_tests::System;
 use serde_json::Value;
 use stack::{PartKind, Progress, Service};
 use tokio::process::Command;
-use tokio::sync::Mutex;
-
-/// Its databases have the same names each time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// Runs the program, which ends well, on the shared parts; what it printed.
 async fn bench(system: &System, args: &[&str]) -> String {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let installation = system.installation();
     let binaries = stack::binaries(&Progress::detect()).await.expect("built");
     let program = binaries.named("bench");

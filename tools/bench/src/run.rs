@@ -53,7 +53,7 @@ pub(crate) async fn run(options: &Options, slot: &mut Option<Stack>) -> anyhow::
         false => None,
     };
     let mut sides = Vec::new();
-    for (name, variant) in ["a", "b"].into_iter().zip(variants) {
+    for (name, variant) in ["bench_a", "bench_b"].into_iter().zip(variants) {
         sides.push(Side::start(stack, name, variant, options).await?);
     }
     let paces: Vec<Pace> = match options.rate {

@@ -43,9 +43,7 @@ impl Side {
         options: &Options,
     ) -> anyhow::Result<Self> {
         let label = variant.label;
-        let installation = stack
-            .fresh_installation_with(name, options.partitions)
-            .await?;
+        let installation = stack.new_installation(name, options.partitions).await?;
         let mut service_options = ServiceOptions::none();
         for service in Service::ALL {
             service_options = service_options.instances(*service, options.instances);

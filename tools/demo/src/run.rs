@@ -14,7 +14,6 @@ use stack::{
     Services, Stack, State,
 };
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::board::{Board, Expected};
 use crate::carts::{self, Cart, Ending, Kind};
@@ -122,11 +121,7 @@ fn claim(folder: &std::path::Path) -> anyhow::Result<std::fs::File> {
 async fn install(stack: &Stack) -> anyhow::Result<Installation> {
     match stack.provider() {
         Provider::Native => Ok(stack.install("").await?),
-        Provider::Compose | Provider::External => {
-            let number = Uuid::new_v4().simple().to_string();
-            let name = format!("demo_{}", &number[..8]);
-            Ok(stack.fresh_installation(&name).await?)
-        }
+        Provider::Compose | Provider::External => Ok(stack.new_installation("demo", None).await?),
     }
 }
 

@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::addresses::Addresses;
 use crate::binaries::{Binaries, binaries};
 use crate::error::{Error, Result};
@@ -163,6 +165,21 @@ impl Stack {
             installation::create(&self.addresses, "", topic_prefix, shape, given).await?;
         task.done("applied");
         Ok(installed)
+    }
+
+    /// The same under a name of its own that begins so: others' parts may hold what a
+    /// former one has left.
+    ///
+    /// # Errors
+    /// As [`Stack::fresh_installation`].
+    pub async fn new_installation(
+        &self,
+        name: &str,
+        partitions: Option<i32>,
+    ) -> Result<Installation> {
+        let number = Uuid::new_v4().simple().to_string();
+        let name = format!("{name}_{}", &number[..8]);
+        self.fresh_installation_with(&name, partitions).await
     }
 
     /// An installation beside others: topics under "`name`.", and a database

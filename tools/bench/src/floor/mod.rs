@@ -83,9 +83,7 @@ pub(crate) async fn measure(
     options: &FloorOptions,
     progress: &Progress,
 ) -> anyhow::Result<Floor> {
-    let installation = stack
-        .fresh_installation_with("floor", options.partitions)
-        .await?;
+    let installation = stack.new_installation("floor", options.partitions).await?;
     let codec = Codec::connect(
         &installation.registry(),
         installation.topics(),
