@@ -167,8 +167,9 @@ impl Stack {
         Ok(installed)
     }
 
-    /// The same under a name of its own that begins so: others' parts may hold what a
-    /// former one has left.
+    /// An installation beside others, under a name of its own that begins so: others' parts
+    /// may hold what a former one has left. With so many partitions of each topic where they
+    /// are not to be as declared.
     ///
     /// # Errors
     /// As [`Stack::fresh_installation`].
@@ -192,12 +193,7 @@ impl Stack {
         self.fresh_installation_with(name, None).await
     }
 
-    /// The same, with so many partitions of each topic where they are not to be as
-    /// declared.
-    ///
-    /// # Errors
-    /// As [`Stack::fresh_installation`].
-    pub async fn fresh_installation_with(
+    async fn fresh_installation_with(
         &self,
         name: &str,
         partitions: Option<i32>,

@@ -157,12 +157,7 @@ pub(crate) const TWO_CARTS_FAULTS: Run = Run {
             to a commit is lost",
     timers: false,
     faulty_runtime: true,
-    faults: Faults {
-        crashes: 1,
-        takeovers: 1,
-        lost_answers: 1,
-        lost_records: 0,
-    },
+    faults: FAULTS.faults,
     reaches: &[
         Reach::Ordered,
         Reach::Failed,

@@ -189,7 +189,8 @@ const HOLDS_MAX: usize = 20;
 
 /// Kills the only instance of a service while all that its batch writes waits for a row
 /// which the test holds, starts the service again, and lets go when that waits for the row,
-/// too.
+/// too. It is the row that a successor claims first: so it is behind the batch, and has
+/// nothing yet that the batch may want.
 async fn kill_with_a_statement_under_way(system: &System, service: Service) {
     let name = service.name();
     let installation = system.installation();
@@ -203,8 +204,8 @@ async fn kill_with_a_statement_under_way(system: &System, service: Service) {
     };
     let mut is_held = false;
     for _ in 0..HOLDS_MAX {
-        let hold = "BEGIN; SELECT 1 FROM progress FOR UPDATE";
-        client.batch_execute(hold).await.expect("the rows are held");
+        let hold = "BEGIN; SELECT 1 FROM progress ORDER BY topic, partition LIMIT 1 FOR UPDATE";
+        client.batch_execute(hold).await.expect("the row is held");
         let what = format!("a batch of {name} waits");
         system
             .until(&what, async || !waiting().await.is_empty())
@@ -224,9 +225,10 @@ async fn kill_with_a_statement_under_way(system: &System, service: Service) {
     system
         .until(&what, async || waiting().await.contains(&false))
         .await;
-    // Now either comes first where they wait for different rows: the batch, whose outputs the
-    // successor publishes, or the successor, which fences it.
     client.batch_execute("ROLLBACK").await.expect("let go");
+    system
+        .until_logged(name, "publishing stored outputs of the former owner")
+        .await;
 }
 
 /// `cargo build --release` builds what is shipped; features of tests are not in it.

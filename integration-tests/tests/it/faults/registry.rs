@@ -55,6 +55,16 @@ async fn services_that_start_without_a_registry_wait_for_it_and_say_so() {
         system
             .until_logged(service, "schema ids are not resolved; trying again")
             .await;
+        // The first letter would come as a surprise if it began to count by then.
+        let exposed = system.get_text(service, "/metrics").await;
+        let letters = exposed
+            .lines()
+            .filter(|line| line.starts_with("saga_dead_letters_total{"));
+        let counts: Vec<_> = letters.map(|line| line.ends_with(" 0")).collect();
+        assert!(
+            !counts.is_empty() && counts.iter().all(|none| *none),
+            "dead letters are counted from 0: {exposed}"
+        );
         let url = system.proxies().registry.address();
         assert!(
             system.log(service, 0).await.contains(&url),

@@ -10,6 +10,7 @@ use integration_tests::{Options, PATIENCE, System, product};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Duration, Instant, sleep};
@@ -136,6 +137,56 @@ async fn a_topic_made_anew_with_more_records_stops_its_reader_with_words() {
     let foreign = replace(&system, MANY).await;
     let log = system.fails_to_start("inventory").await;
     read_nothing_of(&log, &system, &foreign).await;
+}
+
+/// A commit marker is no record: where one was read, there is none now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_with_a_marker_where_a_record_was_stops_its_reader_with_words() {
+    let system = used("anew_marker").await;
+    system.stop("inventory").await;
+    let read = "SELECT partition, next_offset FROM progress WHERE topic = $1 AND next_offset > 1";
+    let read = system.query("inventory", read, &[&COMMANDS.name()]).await;
+    assert!(!read.is_empty(), "it has read of some partition");
+    let mut foreign = replace(&system, 0).await;
+    for row in read {
+        let (partition, next_offset): (i32, i64) = (row.get(0), row.get(1));
+        // As many as before but for two, whose places a record and its marker take.
+        for offset in 0..next_offset + 10 {
+            let command = foreign_command();
+            foreign.push(command.cart_id.into_untyped_uuid());
+            let message: Message = command.into();
+            match offset == next_offset - 2 {
+                true => publish_in_transaction(&system, partition, &message),
+                false => system.publish_at(COMMANDS, partition, &message).await,
+            }
+        }
+    }
+    let log = system.fails_to_start("inventory").await;
+    read_nothing_of(&log, &system, &foreign).await;
+}
+
+/// Publishes a command in a transaction of its own.
+fn publish_in_transaction(system: &System, partition: i32, message: &Message) {
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            &system.installation().bootstrap_servers,
+        )
+        .set("transactional.id", format!("a-stranger-{}", Uuid::new_v4()))
+        .create()
+        .expect("a producer");
+    let (key, value) = (message.key(), system.encode(message));
+    tokio::task::block_in_place(|| {
+        producer.init_transactions(PATIENCE).expect("ready");
+        producer.begin_transaction().expect("begun");
+        let record = BaseRecord::to(system.names.name(COMMANDS))
+            .partition(partition)
+            .key(&key)
+            .payload(&value);
+        let sent = producer.send(record);
+        sent.unwrap_or_else(|(error, _)| panic!("not sent: {error}"));
+        producer.commit_transaction(PATIENCE).expect("committed");
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
