@@ -185,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_marked_once_more_takes_no_more_room() {
+        let mut marks = Marks::default();
+        marks.put(&[3, 5], 0, Some(&night("a test")));
+        let text = marks.text(true).unwrap();
+        let mut again = Marks::of(0, &text);
+        again.put(&[3, 5], 0, Some(&night("a test")));
+        assert_eq!(again.text(true).unwrap(), text);
+    }
+
+    #[test]
     fn open_offsets_before_a_handled_one_are_counted() {
         let mut marks = Marks::default();
         assert_eq!(marks.open_between(), 0);
