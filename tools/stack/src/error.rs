@@ -95,7 +95,8 @@ impl Error {
     }
 }
 
-/// The last lines of a log file, for an error message.
+/// The last lines of a log file, for an error message, and the errors before them: a
+/// part that ends writes much about how it ends after it has said why.
 #[derive(Debug, Clone, Default)]
 pub struct LogTail {
     path: PathBuf,
@@ -104,8 +105,10 @@ pub struct LogTail {
 
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 25;
+/// Earlier lines that it shows because they tell of errors.
+const ERROR_LINES: usize = 10;
 /// Bytes at the end of a log that are looked at.
-const TAIL_BYTES: u64 = 64 * 1024;
+const TAIL_BYTES: u64 = 256 * 1024;
 
 impl LogTail {
     /// The last lines of the file at `path`; empty when it cannot be read.
@@ -120,9 +123,17 @@ impl LogTail {
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
         let text = read().unwrap_or_default();
+        let before = text.lines().count().saturating_sub(TAIL_LINES);
+        let before = text.lines().take(before);
+        let errors: Vec<_> = before.filter(|line| is_error(line)).collect();
+        let mut lines = last_lines(&errors.join("\n"), ERROR_LINES);
+        if !lines.is_empty() {
+            lines.push("[…]".into());
+        }
+        lines.extend(last_lines(&text, TAIL_LINES));
         Self {
             path: path.to_path_buf(),
-            lines: last_lines(&text, TAIL_LINES),
+            lines,
         }
     }
 }
@@ -138,6 +149,13 @@ impl fmt::Display for LogTail {
         }
         self.lines.iter().try_for_each(|line| write!(f, "\n{line}"))
     }
+}
+
+/// Whether Kafka, the registry or PostgreSQL tells of an error by this line.
+fn is_error(line: &str) -> bool {
+    ["ERROR", "FATAL", "Exception"]
+        .iter()
+        .any(|word| line.contains(word))
 }
 
 /// The last `count` lines of `text`.
@@ -164,6 +182,18 @@ mod tests {
         assert!(shown.ends_with("line 100"), "{shown}");
         assert!(!shown.contains("line 75\n"), "{shown}");
         assert!(shown.contains("line 76\n"), "{shown}");
+        assert!(!shown.contains("[…]"), "{shown}");
+    }
+
+    #[test]
+    fn a_tail_shows_the_error_that_came_long_before_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part.log");
+        let shutdown = "INFO closed one more\n".repeat(100);
+        std::fs::write(&path, format!("ERROR the port is taken\n{shutdown}")).unwrap();
+        let shown = LogTail::of(&path).to_string();
+        let shows = "part.log ---\nERROR the port is taken\n[…]\nINFO";
+        assert!(shown.contains(shows), "{shown}");
     }
 
     #[test]
