@@ -5,16 +5,18 @@
 //! - `publishing`: what is published.
 //! - `observing`: what can be seen on the topics.
 //! - `databases`: what the services' databases hold.
+//! - `failed`: what stays of a test that failed.
 //! - `settling`: waiting until something is so, and until everything is at rest.
 
 mod databases;
+mod failed;
 mod observing;
 mod publishing;
 mod reading;
 mod settling;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -32,9 +34,6 @@ use uuid::Uuid;
 
 use crate::world::{self, Parts};
 use crate::{PATIENCE, Proxy, Recorder};
-
-/// Where the logs of tests that failed are kept.
-const FAILED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/failed-tests");
 
 /// Pause between two tries, or looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -231,26 +230,6 @@ impl System {
     /// An installation of a test's own.
     pub async fn start(name: &str, options: Options) -> Self {
         Self::start_with(name, options, Vec::new()).await
-    }
-
-    /// Copies the logs of the services and the parts to where they outlive a test that
-    /// fails.
-    fn keep_logs(&mut self) {
-        let folder = Path::new(FAILED).join(self.installation.topic_prefix.trim_end_matches('.'));
-        let services = self.instances.get_mut().iter();
-        let services = services.map(|instance| instance.process.log().to_path_buf());
-        let parts = self.parts.stack.parts().iter();
-        let parts = parts.filter_map(|part| Some(part.process.as_ref()?.log().to_path_buf()));
-        let kept = std::fs::create_dir_all(&folder).and_then(|()| {
-            for log in services.chain(parts) {
-                std::fs::copy(&log, folder.join(log.file_name().unwrap_or_default()))?;
-            }
-            Ok(())
-        });
-        match kept {
-            Ok(()) => eprintln!("the logs of this test's system: {}", folder.display()),
-            Err(error) => eprintln!("the logs of this test's system are lost: {error}"),
-        }
     }
 
     /// An installation whose services need to be told what is known only now,
