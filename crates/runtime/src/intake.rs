@@ -224,14 +224,10 @@ impl Intake {
         let Self {
             mut chunks,
             mut notices,
-            membership,
             stop,
             thread,
             ..
         } = self;
-        // The consumer is closed by whoever drops it last. That must be its own thread,
-        // which is told to end after this: closing waits for the worker.
-        drop(membership);
         stop.store(true, Ordering::Release);
         chunks.close();
         // Closing the consumer revokes what it holds; the channel closes when

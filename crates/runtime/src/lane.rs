@@ -10,6 +10,7 @@
 //! publish any more.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -40,10 +41,11 @@ const MAX_RECORDS: usize = 10_000;
 /// `transaction_gather`, so that there are fewer and larger ones under load. All
 /// partitions of the public topics are written, and their readers woken, by each.
 const GATHER_FOR_EACH_RECORD: Duration = Duration::from_millis(1);
-/// How often a transaction is begun again when a rebalance refused its offsets.
-const MAX_REFUSALS: u32 = 50;
-/// The pause between such tries.
+/// The pause between two tries of a transaction whose offsets a rebalance refuses.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether the thread has ended: a join could not be given up.
+const ENDED_POLL: Duration = Duration::from_millis(10);
 
 /// The number in an offset's metadata; 0 where nothing was published.
 pub(crate) fn published(metadata: &str) -> i64 {
@@ -78,6 +80,12 @@ pub(crate) struct Lane {
     requests: Sender<Request>,
     thread: JoinHandle<()>,
     open_since: OpenSince,
+    /// No transaction is begun again.
+    stop: Arc<AtomicBool>,
+    /// How long a transaction may take with all its tries. The client cannot be trusted to
+    /// return: `send_offsets_to_transaction` of librdkafka 2.12 waits without a limit for its
+    /// main thread, and did for minutes after a coordinator was killed.
+    limit: Duration,
     _readers: Readers,
 }
 
@@ -110,8 +118,10 @@ impl Lane {
         // unacknowledged.
         let (requests, receiver) = mpsc::channel();
         let open_since = OpenSince::default();
+        let stop = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             open_since: Arc::clone(&open_since),
+            stop: Arc::clone(&stop),
             producer,
             deliveries,
             membership,
@@ -133,6 +143,8 @@ impl Lane {
             requests,
             thread,
             open_since,
+            stop,
+            limit: timeout.saturating_mul(2),
             _readers: Readers::start(settings, topics)?,
         })
     }
@@ -141,6 +153,17 @@ impl Lane {
     pub(crate) fn open_for(&self) -> Duration {
         let open_since = *locked(&self.open_since);
         open_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Fails once the transaction that is open does not end.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        match self.open_for() > self.limit {
+            false => Ok(()),
+            true => Err(Fault::Broken(format!(
+                "a transaction did not end within {:?}",
+                self.limit
+            ))),
+        }
     }
 
     /// Publishes in the next transaction; the group shows when it is committed.
@@ -161,13 +184,14 @@ impl Lane {
 
     /// Gives homes up: an offset that this member committed later would overwrite
     /// the mark of the next owner.
-    pub(crate) async fn disown(&self, homes: &[Home], limit: Duration) -> Result<(), Fault> {
+    pub(crate) async fn disown(&self, homes: &[Home]) -> Result<(), Fault> {
         let (done, answered) = oneshot::channel();
         self.send(Request::Disowned(homes.to_vec(), done))?;
-        match tokio::time::timeout(limit, answered).await {
+        match tokio::time::timeout(self.limit, answered).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Fault::Broken(format!(
-                "the lane of transactions did not give partitions up within {limit:?}"
+                "the lane of transactions did not give partitions up within {:?}",
+                self.limit
             ))),
         }
     }
@@ -178,12 +202,25 @@ impl Lane {
             .map_err(|_| Fault::Broken("the lane of transactions has ended".into()))
     }
 
-    /// Ends after what was asked for before.
+    /// Ends after what was asked for before, where one try does it.
     pub(crate) async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
         // A lane that has ended needs no telling.
         let _ = self.requests.send(Request::Stop);
-        let thread = self.thread;
-        if let Ok(Err(_)) = tokio::task::spawn_blocking(move || thread.join()).await {
+        let limit = self.limit.saturating_sub(self.open_for());
+        let begin = Instant::now();
+        while !self.thread.is_finished() {
+            if begin.elapsed() > limit {
+                // What it still tries is refused once its member has left the group.
+                tracing::warn!(
+                    "a transaction does not end; it is left to itself, and Kafka ends it after \
+                     TRANSACTION_TIMEOUT_MS"
+                );
+                return;
+            }
+            tokio::time::sleep(ENDED_POLL).await;
+        }
+        if self.thread.join().is_err() {
             tracing::error!("the thread of transactions panicked");
         }
     }
@@ -255,6 +292,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct Worker {
     open_since: OpenSince,
+    stop: Arc<AtomicBool>,
     producer: PolledProducer<LaneContext>,
     deliveries: Arc<Deliveries>,
     membership: Membership,
@@ -343,13 +381,15 @@ impl Worker {
         Ok(())
     }
 
-    /// One transaction, begun again while a rebalance refuses its offsets.
+    /// One transaction, begun again while a rebalance refuses its offsets, within the limit
+    /// of one transaction.
     fn transaction(
         &self,
         publications: &[Publication],
         moved: impl Iterator<Item = Home> + Clone,
     ) -> Result<(), KafkaError> {
-        let mut refusals = 0;
+        let begin = Instant::now();
+        let goes_on = || begin.elapsed() < self.timeout && !self.stop.load(Ordering::Relaxed);
         loop {
             self.producer.begin_transaction()?;
             match self.fill(publications, moved.clone()) {
@@ -359,11 +399,8 @@ impl Worker {
                     }
                     return self.producer.commit_transaction(self.timeout);
                 }
-                Err(KafkaError::Transaction(error))
-                    if error.txn_requires_abort() && refusals < MAX_REFUSALS =>
-                {
-                    refusals += 1;
-                    tracing::debug!(%error, refusals, "a transaction is begun again");
+                Err(KafkaError::Transaction(error)) if error.txn_requires_abort() && goes_on() => {
+                    tracing::debug!(%error, "a transaction is begun again");
                     self.producer.abort_transaction(self.timeout)?;
                     std::thread::sleep(REFUSED_PAUSE);
                 }

@@ -73,8 +73,7 @@ impl<H: Handler> Worker<H> {
                     self.owned.remove(home);
                 }
                 if let Some(lane) = &self.lane {
-                    let limit = self.settings.transaction_timeout.saturating_mul(2);
-                    lane.disown(&homes, limit).await?;
+                    lane.disown(&homes).await?;
                 }
                 let _ = reply.send(());
             }

@@ -149,9 +149,10 @@ pub(crate) fn producer_config(settings: &Settings) -> rdkafka::ClientConfig {
 impl Publisher {
     pub(crate) fn new(settings: &Settings) -> Result<Self, RunError> {
         let mut config = producer_config(settings);
-        // A message is given up only with the whole producer: its row keeps it, and
-        // the next producer sends it.
-        config.set("message.timeout.ms", "0");
+        // A message is given up with the whole producer: its row keeps it, and the next
+        // producer sends it. A producer can be stuck though its brokers are well again.
+        let timeout = settings.delivery_timeout.as_millis();
+        config.set("message.timeout.ms", timeout.to_string());
         let shared = Arc::new(Shared::default());
         let deliveries = |name| Deliveries(Arc::clone(&shared), Traffic::of(name));
         let producer = PolledProducer::start(&config, deliveries("producer"))?;

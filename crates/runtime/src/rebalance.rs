@@ -2,9 +2,9 @@
 //! knows where a partition's reading goes on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as sync_mpsc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use contracts::TopicNames;
@@ -124,23 +124,25 @@ impl Context {
     }
 }
 
-/// The consumer as a member of its group.
+/// The consumer as a member of its group. Who has this does not keep the consumer: it
+/// leaves the group when its own thread ends.
 #[derive(Clone)]
-pub(crate) struct Membership(Arc<BaseConsumer<Context>>);
+pub(crate) struct Membership(Weak<BaseConsumer<Context>>);
 
 impl Membership {
     pub(crate) fn of(consumer: &Arc<BaseConsumer<Context>>) -> Self {
-        Self(Arc::clone(consumer))
+        Self(Arc::downgrade(consumer))
     }
 
     /// What proves to Kafka that this member's generation is the current one;
-    /// `None` when the group has put the member out.
+    /// `None` when the member has left the group, or was put out.
     pub(crate) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
-        let metadata = self.0.group_metadata();
+        let consumer = self.0.upgrade()?;
+        let metadata = consumer.group_metadata();
         // A member that was put out may have lost both its name and its
         // generation, and Kafka refuses nothing to a client that has neither.
         // Asked afterwards, because this never turns false before a rejoin.
-        metadata.filter(|_| !self.0.assignment_lost())
+        metadata.filter(|_| !consumer.assignment_lost())
     }
 }
 

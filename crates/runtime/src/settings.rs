@@ -61,6 +61,9 @@ pub struct Settings {
     /// How long the consumer may be on its way into its group before it is replaced by
     /// a new one.
     pub rejoin_timeout: Duration,
+    /// How long Kafka may take to acknowledge a message that is published outside
+    /// transactions; then the producer is replaced by a new one, which sends it again.
+    pub delivery_timeout: Duration,
     /// Whether public topics are written in transactions. Without, a crash can
     /// publish a record twice, with the same `ce_id`.
     pub public_transactions: bool,
@@ -102,6 +105,7 @@ impl Settings {
             drain_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(10),
             rejoin_timeout: Duration::from_secs(60),
+            delivery_timeout: Duration::from_secs(60),
             public_transactions: true,
             transaction_timeout: Duration::from_secs(10),
             transaction_gather: Duration::from_millis(10),

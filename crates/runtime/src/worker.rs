@@ -151,6 +151,9 @@ impl<H: Handler> Worker<H> {
         let mut shutdown = self.shutdown.clone();
         loop {
             self.publisher.check()?;
+            if let Some(lane) = &self.lane {
+                lane.check()?;
+            }
             if *shutdown.borrow_and_update() {
                 return Ok(());
             }
@@ -233,7 +236,7 @@ impl<H: Handler> Worker<H> {
             tracing::warn!(
                 ?open_for,
                 "a transaction of this instance is still open and holds the readers of the \
-                 public topics back: Kafka is slow or away. It is given up after \
+                 public topics back: Kafka is slow or away. It is given up within twice \
                  TRANSACTION_TIMEOUT_MS, and what it published is published again"
             );
         }

@@ -35,6 +35,7 @@ impl CommonArgs {
             drain_timeout: Duration::from_millis(limits.drain_timeout_ms),
             session_timeout: Duration::from_millis(limits.session_timeout_ms),
             rejoin_timeout: Duration::from_millis(limits.rejoin_timeout_ms),
+            delivery_timeout: Duration::from_millis(limits.delivery_timeout_ms),
             prefetch_bytes: limits.prefetch_bytes as usize,
             export_traces: self.telemetry.otlp_endpoint.is_some(),
             ..Settings::new(self.kafka_settings(service))

@@ -166,6 +166,17 @@ pub struct LimitArgs {
     )]
     pub rejoin_timeout_ms: u64,
 
+    /// How long Kafka may take to acknowledge a message, in milliseconds; then a new
+    /// producer takes the place of the one that has it, and sends it again.
+    #[arg(
+        long,
+        env = "DELIVERY_TIMEOUT_MS",
+        value_name = "MS",
+        default_value_t = 60_000,
+        value_parser = clap::value_parser!(u64).range(1_000..=1_800_000)
+    )]
+    pub delivery_timeout_ms: u64,
+
     /// Whether ordering.orders and ordering.checkouts are written in transactions, so
     /// that a read_committed consumer sees each record once, also after a crash. Without,
     /// a crash can publish a record twice, with the same ce_id.

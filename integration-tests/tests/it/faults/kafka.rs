@@ -67,8 +67,13 @@ async fn the_broker_is_killed_and_started_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_broker_hangs_for_thirty_seconds() {
     let options = Options {
-        // Shorter than the broker hangs: it tries with one new client after another.
-        environment: &[("payment", "REJOIN_TIMEOUT_MS", "8000")],
+        // Shorter than the broker hangs: they try with one new client after another.
+        environment: &[
+            ("inventory", "REJOIN_TIMEOUT_MS", "8000"),
+            ("payment", "DELIVERY_TIMEOUT_MS", "5000"),
+            // Some answers come when the broker hangs already.
+            ("payment", "SIMULATED_LATENCY_MS", "500"),
+        ],
         ..one_broker()
     };
     let system = System::start("broker_hang", options).await;
@@ -82,11 +87,13 @@ async fn the_broker_hangs_for_thirty_seconds() {
         let before = system.recorder.all().len();
         sleep(HANG - HANG / 10).await;
         assert_eq!(system.recorder.all().len(), before, "the broker hung");
-        let log = system.log("payment", 0).await;
-        assert!(
-            log.contains("did not get into its group within 8s"),
-            "{log}"
-        );
+        for (service, says) in [
+            ("inventory", "did not get into its group within 8s"),
+            ("payment", "a delivery failed"),
+        ] {
+            let log = system.log(service, 0).await;
+            assert!(log.contains(says), "{service}: {log}");
+        }
         process.resume().expect("told to go on");
         everywhere(async |service| works(&system, service, &[0]).await).await;
     };

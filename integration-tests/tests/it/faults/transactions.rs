@@ -63,6 +63,40 @@ async fn a_transaction_that_an_orchestrator_does_not_end_is_reported_until_it_do
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_never_ends_is_given_up_and_its_outcome_published_by_another() {
+    let environment = &[
+        // The client never returns from the first one.
+        (
+            "orchestrator",
+            "FAILPOINTS",
+            "in-public-transaction=1*sleep(3600000)->off",
+        ),
+        ("orchestrator", "TRANSACTION_TIMEOUT_MS", "2000"),
+    ];
+    let system = System::start(
+        "endless_transaction",
+        Options {
+            environment,
+            ..Options::default()
+        },
+    )
+    .await;
+    let sku = product();
+    system.set_stock(&sku, 1).await;
+    let cart = cart(&sku, 1, 700);
+    system.publish(&cart).await;
+    for says in [
+        "a transaction did not end within 4s",
+        "it is left to itself",
+    ] {
+        system.until_logged("orchestrator", says).await;
+    }
+    let carts = [cart];
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_transaction_on_a_public_topic_is_reported_until_it_ends() {
     let environment = &[
         ("orchestrator", "TRANSACTION_WARN_AFTER_MS", "500"),
