@@ -8,6 +8,7 @@
 mod audit;
 mod bad_input;
 mod bench;
+mod chaos;
 mod checkout;
 mod clients;
 mod compose;

@@ -202,8 +202,19 @@ async fn kill_with_a_statement_under_way(system: &System, service: Service) {
         let rows = system.query(name, sql, &[]).await;
         rows.iter().map(|row| row.get(0)).collect()
     };
+    // After a command that came twice, as after the death of who sent it, a hundred batches
+    // read.
+    let at_once = async || {
+        let result = "result=\"hit\"";
+        system
+            .counted(name, 0, "saga_row_cache_total", result)
+            .await
+    };
     let mut is_held = false;
     for _ in 0..HOLDS_MAX {
+        let before = at_once().await;
+        let what = format!("{name} writes without reading first");
+        system.until(&what, async || at_once().await > before).await;
         let hold = "BEGIN; SELECT 1 FROM progress ORDER BY topic, partition LIMIT 1 FOR UPDATE";
         client.batch_execute(hold).await.expect("the row is held");
         let what = format!("a batch of {name} waits");
