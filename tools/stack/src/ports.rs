@@ -1,8 +1,12 @@
 //! Free ports on the loopback interface.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{LazyLock, Mutex, PoisonError};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 
 use crate::error::{Error, Result};
 
@@ -15,13 +19,35 @@ const ATTEMPTS: usize = 1_000;
 /// Ports handed out by this process, which may not be bound yet.
 static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
-/// A port on 127.0.0.1 that nothing listens on and that this process has not
-/// handed out before.
+/// A file that all processes of this user have in common: each byte stands for a port. The
+/// system lets go what a process has locked when it ends.
+static LOCKS: LazyLock<Option<File>> = LazyLock::new(|| {
+    let name = format!("checkout-stack-{}.ports", nix::unistd::getuid());
+    File::create(std::env::temp_dir().join(name)).ok()
+});
+
+/// Makes a port this process's own among those that hand ports out. Where there can be no
+/// file it is taken to be: two processes rarely draw the same one.
+fn lock(port: u16) -> bool {
+    let byte = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: port.into(),
+        l_len: 1,
+        l_pid: 0,
+    };
+    let locked = |file: &File| fcntl(file, FcntlArg::F_SETLK(&byte)).is_ok();
+    LOCKS.as_ref().is_none_or(locked)
+}
+
+/// A port on 127.0.0.1 that nothing listens on and that no process of this user has handed
+/// out, for a part that is about to start or stopped for a while.
 pub(crate) fn free() -> Result<u16> {
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..ATTEMPTS {
         let port = rand::random_range(RANGE);
-        if !taken.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if !taken.contains(&port) && lock(port) && is_free() {
             taken.insert(port);
             return Ok(port);
         }
@@ -39,5 +65,27 @@ mod tests {
         let ports: Vec<u16> = (0..20).map(|_| super::free().unwrap()).collect();
         let distinct: std::collections::HashSet<_> = ports.iter().collect();
         assert_eq!(distinct.len(), ports.len());
+    }
+
+    #[test]
+    fn a_port_of_another_process_is_left_alone() {
+        const OTHERS: &str = "PORT_OF_ANOTHER_PROCESS";
+        if let Ok(port) = std::env::var(OTHERS) {
+            assert!(!super::lock(port.parse().unwrap()), "{port} was locked");
+            return;
+        }
+        let port = super::free().unwrap();
+        assert!(super::lock(port), "it is this process's own");
+        let this = std::thread::current().name().unwrap().to_owned();
+        let other = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &this])
+            .env(OTHERS, port.to_string())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&other.stdout);
+        assert!(
+            other.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
     }
 }
