@@ -91,6 +91,9 @@ pub struct Options {
     /// Brokers of parts of its own, for a test that disturbs them; 0: on the
     /// parts that all share.
     pub own_brokers: u16,
+    /// Whether parts of its own have a schema registry, for a test that disturbs it: it
+    /// costs more to start than a broker.
+    pub own_registry: bool,
     /// Whether the services reach their databases and the registry over a
     /// network that the test disturbs.
     pub proxies: bool,
@@ -106,6 +109,7 @@ impl Default for Options {
             instances: 1,
             environment: &[],
             own_brokers: 0,
+            own_registry: false,
             proxies: false,
             remember: usize::MAX,
         }
@@ -241,7 +245,7 @@ impl System {
     ) -> Self {
         let parts = match options.own_brokers {
             0 => Parts::shared().await,
-            brokers => Parts::own(brokers).await,
+            brokers => Parts::own(brokers, options.own_registry).await,
         };
         let installation = parts.installation(name).await;
         let names = installation.topics();

@@ -47,14 +47,8 @@ where
         .expect("it does not panic")
 }
 
-/// `short_lived`: for one test. What all share lives long enough to be compiled well.
-async fn start(brokers: u16, short_lived: bool) -> Arc<Stack> {
+async fn start(options: stack::Options) -> Arc<Stack> {
     lasting(move || async move {
-        let options = stack::Options {
-            brokers,
-            short_lived,
-            ..stack::Options::default()
-        };
         Stack::start(options, &Progress::detect())
             .await
             .map(Arc::new)
@@ -67,21 +61,34 @@ impl Parts {
     /// The parts that disturb nobody and are disturbed by nobody.
     pub(crate) async fn shared() -> Self {
         static STACK: OnceCell<Arc<Stack>> = OnceCell::const_new();
+        let start = || start(stack::Options::default());
         Self {
-            stack: Arc::clone(STACK.get_or_init(|| start(1, false)).await),
+            stack: Arc::clone(STACK.get_or_init(start).await),
             _permit: None,
         }
     }
 
-    /// Parts of one system's own, with so many brokers.
-    pub(crate) async fn own(brokers: u16) -> Self {
+    /// Parts of one system's own, with so many brokers; but for the schema registry, which
+    /// may be the one that all share.
+    pub(crate) async fn own(brokers: u16, registry: bool) -> Self {
         static PERMITS: OnceCell<Arc<Semaphore>> = OnceCell::const_new();
         let permits = PERMITS
             .get_or_init(async || Arc::new(Semaphore::new(OWN_PARTS_AT_ONCE)))
             .await;
         let permit = Arc::clone(permits).acquire_owned().await;
+        let registry_url = match registry {
+            true => None,
+            false => Some(Self::shared().await.stack.addresses().registry_url.clone()),
+        };
+        let options = stack::Options {
+            brokers,
+            // What all share lives long enough to be compiled well.
+            short_lived: true,
+            registry_url,
+            ..stack::Options::default()
+        };
         Self {
-            stack: start(brokers, true).await,
+            stack: start(options).await,
             _permit: permit.ok().map(Arc::new),
         }
     }

@@ -40,6 +40,7 @@ impl Ground {
         let options = Options {
             instances: u16::try_from(scene.instances).unwrap_or(u16::MAX),
             own_brokers: u16::try_from(scene.brokers).unwrap_or(u16::MAX),
+            own_registry: true,
             environment: ENVIRONMENT,
             proxies: true,
             remember,

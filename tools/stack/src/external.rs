@@ -102,35 +102,33 @@ fn databases_in(variable: Environment) -> BTreeMap<Service, String> {
 
 /// The parts behind addresses, without processes.
 pub(crate) fn parts(addresses: &Addresses) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut part = |kind, name: &str, address: Option<String>, url: &str| {
-        parts.push(Part {
-            kind,
-            name: name.to_owned(),
-            address: address.unwrap_or_default(),
-            url: url.to_owned(),
-            process: None,
-        });
-    };
     let servers = &addresses.bootstrap_servers;
     let first = servers.split(',').next().map(str::to_owned);
-    part(PartKind::Kafka, "Kafka", first, servers);
-    let url = &addresses.registry_url;
-    part(
-        PartKind::Registry,
-        "schema registry",
-        host_and_port(url, 80),
-        url,
-    );
+    let mut parts = vec![
+        part(PartKind::Kafka, "Kafka", first, servers),
+        registry(&addresses.registry_url),
+    ];
     if let Some(url) = &addresses.postgres_admin_url {
-        part(
-            PartKind::Postgres,
-            "PostgreSQL",
-            host_and_port(url, 5432),
-            url,
-        );
+        let address = host_and_port(url, 5432);
+        parts.push(part(PartKind::Postgres, "PostgreSQL", address, url));
     }
     parts
+}
+
+/// The schema registry at this URL.
+pub(crate) fn registry(url: &str) -> Part {
+    let address = host_and_port(url, 80);
+    part(PartKind::Registry, "schema registry", address, url)
+}
+
+fn part(kind: PartKind, name: &str, address: Option<String>, url: &str) -> Part {
+    Part {
+        kind,
+        name: name.to_owned(),
+        address: address.unwrap_or_default(),
+        url: url.to_owned(),
+        process: None,
+    }
 }
 
 /// "host:port" of a URL.

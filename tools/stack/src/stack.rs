@@ -37,6 +37,9 @@ pub struct Options {
     /// Whether brokers live for minutes only, as in tests. Java then compiles what
     /// they run once and quickly; compiling it well takes longer than that saves.
     pub short_lived: bool,
+    /// A schema registry that runs already, used by the native provider instead of one of
+    /// its own.
+    pub registry_url: Option<String>,
 }
 
 /// Running parts. They stop when this is dropped, and also when this process

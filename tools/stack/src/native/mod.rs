@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::addresses::Addresses;
 use crate::error::{Error, Result};
+use crate::external;
 use crate::guard::Guard;
 use crate::part::Part;
 use crate::progress::Progress;
@@ -25,18 +26,24 @@ pub(crate) async fn start(
     options: &Options,
     progress: &Progress,
 ) -> Result<(Addresses, Vec<Part>)> {
+    let registry = async {
+        match &options.registry_url {
+            Some(url) => Ok(external::registry(url)),
+            None => registry::start(guard, parts, folder, progress).await,
+        }
+    };
     let (kafka, registry, postgres) = tokio::try_join!(
         kafka::start(guard, parts, folder, options, progress),
-        registry::start(guard, parts, folder, progress),
+        registry,
         postgres::start(guard, parts, folder, progress),
     )?;
     let addresses = Addresses {
         bootstrap_servers: kafka.bootstrap_servers,
-        registry_url: registry.url,
+        registry_url: registry.url.clone(),
         postgres_admin_url: Some(postgres.admin_url),
     };
     let mut all = kafka.brokers;
-    all.extend([registry.part, postgres.part]);
+    all.extend([registry, postgres.part]);
     Ok((addresses, all))
 }
 

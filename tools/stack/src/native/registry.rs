@@ -18,17 +18,12 @@ const READY_LIMIT: Duration = Duration::from_secs(300);
 /// Milliseconds for an orderly stop. Nothing it holds is kept.
 const STOP_LIMIT_MS: u64 = 3_000;
 
-pub(super) struct Registry {
-    pub(super) url: String,
-    pub(super) part: Part,
-}
-
 pub(super) async fn start(
     guard: &Guard,
     parts: &Parts,
     base: &Path,
     progress: &Progress,
-) -> Result<Registry> {
+) -> Result<Part> {
     let task = progress.task("schema registry");
     task.update("starting");
     let port = ports::free()?;
@@ -74,6 +69,6 @@ pub(super) async fn start(
         process: Some(process),
     };
     part.wait_ready(READY_LIMIT).await?;
-    task.done(url.clone());
-    Ok(Registry { url, part })
+    task.done(url);
+    Ok(part)
 }
