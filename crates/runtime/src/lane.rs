@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use crate::Home;
 use crate::failpoint::{Point, reach};
 use crate::fault::{Fault, RunError};
+use crate::measure;
 use crate::polled::PolledProducer;
 use crate::publisher::{Group, Shared, producer_config, record};
 use crate::readers::Readers;
@@ -44,8 +45,8 @@ const GATHER_FOR_EACH_RECORD: Duration = Duration::from_millis(1);
 /// The pause between two tries of a transaction whose offsets a rebalance refuses.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether the thread has ended: a join could not be given up.
-const ENDED_POLL: Duration = Duration::from_millis(10);
+/// How often it is looked whether a transaction does not end.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The number in an offset's metadata; 0 where nothing was published.
 pub(crate) fn published(metadata: &str) -> i64 {
@@ -80,16 +81,18 @@ pub(crate) struct Lane {
     requests: Sender<Request>,
     thread: JoinHandle<()>,
     open_since: OpenSince,
-    /// No transaction is begun again.
+    /// No transaction is tried again.
     stop: Arc<AtomicBool>,
+    /// The thread is left to itself.
+    given_up: Arc<AtomicBool>,
     /// How long a transaction may take with all its tries. The client cannot be trusted to
-    /// return: `send_offsets_to_transaction` of librdkafka 2.12 waits without a limit for its
-    /// main thread, and did for minutes after a coordinator was killed.
+    /// return: `send_offsets_to_transaction` has no limit once the offsets are on their way
+    /// to a group coordinator that was killed (librdkafka 2.12; its issues 5456 and 5511).
     limit: Duration,
     _readers: Readers,
 }
 
-/// When the transaction that is open was begun; `None` when none is.
+/// When the transaction that is open was begun, or the client for them; `None` when none is.
 type OpenSince = Arc<Mutex<Option<Instant>>>;
 
 impl Lane {
@@ -118,10 +121,11 @@ impl Lane {
         // unacknowledged.
         let (requests, receiver) = mpsc::channel();
         let open_since = OpenSince::default();
-        let stop = Arc::new(AtomicBool::new(false));
+        let [stop, given_up] = [const { AtomicBool::new(false) }; 2].map(Arc::new);
         let worker = Worker {
             open_since: Arc::clone(&open_since),
             stop: Arc::clone(&stop),
+            given_up: Arc::clone(&given_up),
             producer,
             deliveries,
             membership,
@@ -134,7 +138,11 @@ impl Lane {
         let thread = std::thread::Builder::new()
             .name("lane".into())
             .spawn(move || {
-                if let Err(error) = worker.run(&receiver) {
+                let given_up = Arc::clone(&worker.given_up);
+                let result = worker.run(&receiver);
+                if given_up.load(Ordering::Relaxed) {
+                    tracing::warn!(?result, "the transaction that was left to itself has ended");
+                } else if let Err(error) = result {
                     shared.break_down(format!("a transaction failed: {error}"));
                 }
             })
@@ -144,6 +152,7 @@ impl Lane {
             thread,
             open_since,
             stop,
+            given_up,
             limit: timeout.saturating_mul(2),
             _readers: Readers::start(settings, topics)?,
         })
@@ -185,45 +194,55 @@ impl Lane {
     /// Gives homes up: an offset that this member committed later would overwrite
     /// the mark of the next owner.
     pub(crate) async fn disown(&self, homes: &[Home]) -> Result<(), Fault> {
-        let (done, answered) = oneshot::channel();
+        let (done, mut answered) = oneshot::channel();
         self.send(Request::Disowned(homes.to_vec(), done))?;
-        match tokio::time::timeout(self.limit, answered).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Fault::Broken(format!(
-                "the lane of transactions did not give partitions up within {:?}",
-                self.limit
-            ))),
+        loop {
+            match tokio::time::timeout(LOOK, &mut answered).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return Err(ended()),
+                Err(_) => self.check()?,
+            }
         }
     }
 
-    fn send(&self, request: Request) -> Result<(), Fault> {
-        self.requests
-            .send(request)
-            .map_err(|_| Fault::Broken("the lane of transactions has ended".into()))
+    /// Nothing more is published. Without, a transaction under way could be committed with
+    /// the proof of a later membership: the consumer joins its group anew by itself when
+    /// its partitions are given up.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
     }
 
-    /// Ends after what was asked for before, where one try does it.
+    fn send(&self, request: Request) -> Result<(), Fault> {
+        self.requests.send(request).map_err(|_| ended())
+    }
+
+    /// Ends after what was asked for before. A transaction that is refused is not tried
+    /// again, and one that does not end is left to itself.
     pub(crate) async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         // A lane that has ended needs no telling.
         let _ = self.requests.send(Request::Stop);
-        let limit = self.limit.saturating_sub(self.open_for());
-        let begin = Instant::now();
         while !self.thread.is_finished() {
-            if begin.elapsed() > limit {
-                // What it still tries is refused once its member has left the group.
+            if self.check().is_err() {
+                self.give_up();
+                measure::transaction_abandoned();
+                // Kafka refuses it, or has it already: then the next owner waits for its end.
                 tracing::warn!(
                     "a transaction does not end; it is left to itself, and Kafka ends it after \
                      TRANSACTION_TIMEOUT_MS"
                 );
                 return;
             }
-            tokio::time::sleep(ENDED_POLL).await;
+            tokio::time::sleep(LOOK).await;
         }
         if self.thread.join().is_err() {
             tracing::error!("the thread of transactions panicked");
         }
     }
+}
+
+fn ended() -> Fault {
+    Fault::Broken("the lane of transactions has ended".into())
 }
 
 /// Counts the deliveries of the open transaction.
@@ -293,6 +312,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Worker {
     open_since: OpenSince,
     stop: Arc<AtomicBool>,
+    given_up: Arc<AtomicBool>,
     producer: PolledProducer<LaneContext>,
     deliveries: Arc<Deliveries>,
     membership: Membership,
@@ -305,7 +325,9 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, requests: &Receiver<Request>) -> Result<(), KafkaError> {
+        *locked(&self.open_since) = Some(Instant::now());
         self.producer.init_transactions(self.timeout)?;
+        *locked(&self.open_since) = None;
         let mut stop = false;
         while !stop {
             let Ok(first) = requests.recv() else {
@@ -440,7 +462,10 @@ impl Worker {
                 element.set_metadata(format!("{MARK}{}", known.published));
             }
         }
-        let Some(group) = self.membership.group_metadata() else {
+        let group = self.membership.group_metadata();
+        // Asked afterwards: what a member that joined anew proves is not of this lane.
+        let group = group.filter(|_| !self.given_up.load(Ordering::SeqCst));
+        let Some(group) = group else {
             return Err(KafkaError::Canceled);
         };
         self.producer

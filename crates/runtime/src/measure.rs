@@ -68,6 +68,10 @@ fn describe() {
         "Calls left to their timers because the pool was full"
     );
     describe_counter!(
+        "saga_transactions_abandoned_total",
+        "Transactions on public topics that did not end and were left to themselves, each with its client"
+    );
+    describe_counter!(
         "saga_inputs_dropped_total",
         "Timers and answers that could not be handled"
     );
@@ -82,6 +86,7 @@ fn describe() {
         "saga_database_trips_total",
         "saga_timers_fired_total",
         "saga_calls_deferred_total",
+        "saga_transactions_abandoned_total",
         "saga_inputs_dropped_total",
     ] {
         counter!(name).increment(0);
@@ -91,6 +96,11 @@ fn describe() {
 /// Statements sent together to the database.
 pub(crate) fn database_trip() {
     counter!("saga_database_trips_total").increment(1);
+}
+
+/// A transaction that did not end was left to itself.
+pub(crate) fn transaction_abandoned() {
+    counter!("saga_transactions_abandoned_total").increment(1);
 }
 
 /// Where the rows of a batch were from.

@@ -66,15 +66,13 @@ impl<H: Handler> Worker<H> {
                 let _ = reply.send(positions);
             }
             Some(Notice::Revoked { homes, lost, reply }) => {
-                if !lost {
-                    self.release(&homes).await?;
+                let given_up = self.give_up(&homes, lost).await;
+                if given_up.is_err()
+                    && let Some(lane) = &self.lane
+                {
+                    lane.give_up();
                 }
-                for home in &homes {
-                    self.owned.remove(home);
-                }
-                if let Some(lane) = &self.lane {
-                    lane.disown(&homes).await?;
-                }
+                given_up?;
                 let _ = reply.send(());
             }
             Some(Notice::Failed(fault)) => return Err(fault),
@@ -83,6 +81,21 @@ impl<H: Handler> Worker<H> {
         self.health.set_partitions(self.owned.len());
         measure::partitions(self.owned.len());
         Ok(())
+    }
+
+    /// Gives partitions up, with what is still to be published of them if nobody else can
+    /// own them yet.
+    async fn give_up(&mut self, homes: &[Home], lost: bool) -> Result<(), Fault> {
+        if !lost {
+            self.release(homes).await?;
+        }
+        for home in homes {
+            self.owned.remove(home);
+        }
+        match &self.lane {
+            Some(lane) => lane.disown(homes).await,
+            None => Ok(()),
+        }
     }
 
     /// Takes partitions over: fences former owners, publishes what they may not

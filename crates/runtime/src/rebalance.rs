@@ -141,7 +141,8 @@ impl Membership {
         let metadata = consumer.group_metadata();
         // A member that was put out may have lost both its name and its
         // generation, and Kafka refuses nothing to a client that has neither.
-        // Asked afterwards, because this never turns false before a rejoin.
+        // Asked afterwards, because this does not turn false before the worker has
+        // answered the revocation, which it does when its lane has let go.
         metadata.filter(|_| !consumer.assignment_lost())
     }
 }

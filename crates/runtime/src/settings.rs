@@ -105,7 +105,7 @@ impl Settings {
             drain_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(10),
             rejoin_timeout: Duration::from_secs(60),
-            delivery_timeout: Duration::from_secs(60),
+            delivery_timeout: Duration::from_secs(120),
             public_transactions: true,
             transaction_timeout: Duration::from_secs(10),
             transaction_gather: Duration::from_millis(10),

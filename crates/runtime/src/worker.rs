@@ -237,7 +237,7 @@ impl<H: Handler> Worker<H> {
                 ?open_for,
                 "a transaction of this instance is still open and holds the readers of the \
                  public topics back: Kafka is slow or away. It is given up within twice \
-                 TRANSACTION_TIMEOUT_MS, and what it published is published again"
+                 TRANSACTION_TIMEOUT_MS, and what it did not commit is published again"
             );
         }
     }

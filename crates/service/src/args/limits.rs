@@ -167,13 +167,15 @@ pub struct LimitArgs {
     pub rejoin_timeout_ms: u64,
 
     /// How long Kafka may take to acknowledge a message, in milliseconds; then a new
-    /// producer takes the place of the one that has it, and sends it again.
+    /// producer takes the place of the one that has it, and sends it again. Kafka knows
+    /// repeats of one producer only: what the former had on its way to a broker that
+    /// hung can come a second time, and late.
     #[arg(
         long,
         env = "DELIVERY_TIMEOUT_MS",
         value_name = "MS",
-        default_value_t = 60_000,
-        value_parser = clap::value_parser!(u64).range(1_000..=1_800_000)
+        default_value_t = 120_000,
+        value_parser = clap::value_parser!(u64).range(2_000..=1_800_000)
     )]
     pub delivery_timeout_ms: u64,
 
