@@ -1,6 +1,7 @@
 //! The audit finds what is planted, on the real parts, and nothing else; also
-//! while the system works.
+//! while the system works, and by a user who may only read.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use audit::{Options as Look, Report, Rule};
@@ -10,6 +11,8 @@ use contracts::{Message, Topic};
 use serde_json::Value;
 use stack::{Progress, Service};
 use tokio::process::Command;
+use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use integration_tests::carts::{again, cart};
@@ -75,7 +78,7 @@ async fn play(system: &System) -> Played {
 /// Changes rows as nobody should, and changes them back.
 struct Plant {
     service: &'static str,
-    /// `$1` is the cart.
+    /// `$1` is the cart, and `{checkout}` stands for its checkout.
     plant: &'static str,
     undo: &'static str,
     /// In the declined cart instead of the ordered one.
@@ -90,6 +93,42 @@ const PLANTS: &[Plant] = &[
         undo: "UPDATE orders SET total = total - 1 WHERE cart_id = $1",
         in_declined: false,
         found: &[Rule::ORDER_MISSING],
+    },
+    Plant {
+        service: "order",
+        plant: "UPDATE orders SET currency = 'USD' WHERE cart_id = $1",
+        undo: "UPDATE orders SET currency = 'EUR' WHERE cart_id = $1",
+        in_declined: false,
+        found: &[Rule::ORDER_MISSING],
+    },
+    Plant {
+        service: "order",
+        plant: "UPDATE orders SET state = 'CANCELLED', cancel_command_id = checkout_id, cancel_reason = 'CHECKOUT_FAILED', cancelled_at = now() WHERE cart_id = $1",
+        undo: "UPDATE orders SET state = 'RECORDED', cancel_command_id = NULL, cancel_reason = NULL, cancelled_at = NULL WHERE cart_id = $1",
+        in_declined: false,
+        found: &[Rule::ORDER_MISSING],
+    },
+    Plant {
+        service: "order",
+        plant: "UPDATE order_items SET unit_price = unit_price + 1 WHERE order_id IN (SELECT order_id FROM orders WHERE cart_id = $1)",
+        undo: "UPDATE order_items SET unit_price = unit_price - 1 WHERE order_id IN (SELECT order_id FROM orders WHERE cart_id = $1)",
+        in_declined: false,
+        found: &[Rule::ORDER_MISSING],
+    },
+    Plant {
+        service: "order",
+        plant: "UPDATE order_items SET quantity = quantity + 1 WHERE order_id IN (SELECT order_id FROM orders WHERE cart_id = $1)",
+        undo: "UPDATE order_items SET quantity = quantity - 1 WHERE order_id IN (SELECT order_id FROM orders WHERE cart_id = $1)",
+        in_declined: false,
+        found: &[Rule::ORDER_MISSING],
+    },
+    // An order that nobody was told of.
+    Plant {
+        service: "order",
+        plant: "INSERT INTO orders (checkout_id, cart_id, state, create_command_id, answered_at, order_id, customer_id, total, currency, payment_authorization_id) VALUES ('{checkout}', $1, 'RECORDED', gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid(), 1051, 'EUR', gen_random_uuid())",
+        undo: "DELETE FROM orders WHERE cart_id = $1",
+        in_declined: true,
+        found: &[Rule::HELD_WITHOUT_ORDER],
     },
     Plant {
         service: "payment",
@@ -107,6 +146,13 @@ const PLANTS: &[Plant] = &[
     },
     Plant {
         service: "payment",
+        plant: "UPDATE authorizations SET currency = 'USD' WHERE cart_id = $1",
+        undo: "UPDATE authorizations SET currency = 'EUR' WHERE cart_id = $1",
+        in_declined: false,
+        found: &[Rule::PAYMENT_MISSING],
+    },
+    Plant {
+        service: "payment",
         plant: "UPDATE authorizations SET state = 'AUTHORIZED' WHERE cart_id = $1",
         undo: "UPDATE authorizations SET state = 'DECLINED' WHERE cart_id = $1",
         in_declined: true,
@@ -118,6 +164,21 @@ const PLANTS: &[Plant] = &[
         undo: "UPDATE reservation_items SET quantity = quantity - 1 WHERE checkout_id IN (SELECT checkout_id FROM reservations WHERE cart_id = $1)",
         in_declined: false,
         found: &[Rule::STOCK_MISSING, Rule::STOCK_BALANCE],
+    },
+    // The row of the stock still says what it did, and does not balance any more.
+    Plant {
+        service: "inventory",
+        plant: "UPDATE reservations SET state = 'RELEASED', release_command_id = checkout_id, release_reason = 'CHECKOUT_FAILED', released_at = now() WHERE cart_id = $1",
+        undo: "UPDATE reservations SET state = 'RESERVED', release_command_id = NULL, release_reason = NULL, released_at = NULL WHERE cart_id = $1",
+        in_declined: false,
+        found: &[Rule::STOCK_MISSING, Rule::STOCK_BALANCE],
+    },
+    Plant {
+        service: "inventory",
+        plant: "UPDATE reservations SET state = 'RESERVED', release_command_id = NULL, release_reason = NULL, released_at = NULL WHERE cart_id = $1",
+        undo: "UPDATE reservations SET state = 'RELEASED', release_command_id = checkout_id, release_reason = 'CHECKOUT_FAILED', released_at = now() WHERE cart_id = $1",
+        in_declined: true,
+        found: &[Rule::HELD_WITHOUT_ORDER, Rule::STOCK_BALANCE],
     },
     Plant {
         service: "inventory",
@@ -138,6 +199,21 @@ const PLANTS: &[Plant] = &[
         service: "orchestrator",
         plant: "UPDATE sagas SET wake_at = now() + interval '1 hour', home_partition = home_partition + 1000 WHERE cart_id = $1",
         undo: "UPDATE sagas SET wake_at = NULL, home_partition = home_partition - 1000 WHERE cart_id = $1",
+        in_declined: false,
+        found: &[Rule::TIMER],
+    },
+    // A saga that goes on may have a timer, but not one that is overdue.
+    Plant {
+        service: "orchestrator",
+        plant: "UPDATE sagas SET state = 'IN_PROGRESS', wake_at = now() - interval '10 years', home_partition = home_partition + 1000 WHERE cart_id = $1",
+        undo: "UPDATE sagas SET state = 'COMPLETED', wake_at = NULL, home_partition = home_partition - 1000 WHERE cart_id = $1",
+        in_declined: false,
+        found: &[Rule::SAGA_AT_REST, Rule::TIMER],
+    },
+    Plant {
+        service: "payment",
+        plant: "UPDATE authorizations SET wake_at = now() + interval '1 hour', home_partition = home_partition + 1000 WHERE cart_id = $1",
+        undo: "UPDATE authorizations SET wake_at = NULL, home_partition = home_partition - 1000 WHERE cart_id = $1",
         in_declined: false,
         found: &[Rule::TIMER],
     },
@@ -176,6 +252,9 @@ const PLANTS: &[Plant] = &[
 async fn rows_that_do_not_add_up_are_found() {
     let system = System::start("audit_rows", Options::default()).await;
     let played = play(&system).await;
+    // The database itself refuses a timer of an authorization that is settled.
+    let refusal = "ALTER TABLE authorizations DROP CONSTRAINT authorizations_check";
+    system.execute("payment", refusal).await;
     for plant in PLANTS {
         let planted = if plant.in_declined {
             &played.declined
@@ -183,22 +262,24 @@ async fn rows_that_do_not_add_up_are_found() {
             &played.ordered
         };
         let cart = planted.cart_id.into_untyped_uuid();
-        system.query(plant.service, plant.plant, &[&cart]).await;
+        let checkout = checkout_id(planted.event_id);
+        let sql = plant.plant.replace("{checkout}", &checkout.to_string());
+        system.query(plant.service, &sql, &[&cart]).await;
         let report = look(&system).await;
         let expected: Vec<_> = plant.found.iter().map(|rule| rule.name).collect();
         assert_eq!(rules(&report), expected, "{}: {report}", plant.plant);
         // What is about a checkout says so.
-        let checkout = checkout_id(planted.event_id);
         let others = report
             .violations
             .iter()
             .filter_map(|found| found.checkout_id)
             .filter(|named| *named != checkout);
         assert_eq!(others.count(), 0, "blamed for {checkout}: {report}");
+        // What this leaves behind, a later look finds.
         system.query(plant.service, plant.undo, &[&cart]).await;
-        let report = look(&system).await;
-        assert!(report.violations.is_empty(), "{}: {report}", plant.undo);
     }
+    let report = look(&system).await;
+    assert!(report.violations.is_empty(), "not undone: {report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,6 +455,15 @@ async fn a_dead_letter_that_is_no_poison_is_found() {
 /// Runs `checkoutctl audit` with the variables that `cargo stack up` writes:
 /// its exit status and what it printed.
 async fn checkoutctl(system: &System, arguments: &[&str]) -> (Option<i32>, String, String) {
+    checkoutctl_as(system, &system.installation().databases, arguments).await
+}
+
+/// The same, with other URLs of the databases.
+async fn checkoutctl_as(
+    system: &System,
+    databases: &BTreeMap<Service, String>,
+    arguments: &[&str],
+) -> (Option<i32>, String, String) {
     let installation = system.installation();
     let binaries = stack::binaries(&Progress::detect()).await.expect("built");
     let mut command = Command::new(binaries.named("checkoutctl"));
@@ -383,9 +473,9 @@ async fn checkoutctl(system: &System, arguments: &[&str]) -> (Option<i32>, Strin
         .env("KAFKA_BOOTSTRAP_SERVERS", &installation.bootstrap_servers)
         .env("SCHEMA_REGISTRY_URL", &installation.registry_url)
         .env("TOPIC_PREFIX", &installation.topic_prefix);
-    for service in Service::ALL {
+    for (service, url) in databases {
         let name = format!("{}_DATABASE_URL", service.name().to_uppercase());
-        command.env(name, installation.database_url(*service));
+        command.env(name, url);
     }
     let output = command.output().await.expect("it runs");
     (
@@ -468,4 +558,47 @@ async fn an_audit_under_load_finds_nothing_but_carts_in_flight() {
         (Some(0), Some(0)),
         "{json}"
     );
+}
+
+/// Makes a user who may only read, in every database: its URLs.
+async fn reader(system: &System) -> BTreeMap<Service, String> {
+    let reader = format!("reader_{}", Uuid::new_v4().simple());
+    let create = format!("CREATE ROLE {reader} LOGIN PASSWORD '{reader}'");
+    system.administer("order", &create).await;
+    let mut urls = BTreeMap::new();
+    for (service, url) in &system.installation().databases {
+        let owner = system.database(service.name());
+        let grants = format!(
+            "GRANT CONNECT ON DATABASE \"{owner}\" TO {reader};
+             GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}"
+        );
+        system.execute(service.name(), &grants).await;
+        let login = |user: &str| format!("//{user}:{user}@");
+        urls.insert(*service, url.replace(&login(owner), &login(&reader)));
+    }
+    urls
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_needs_no_more_than_select() {
+    let system = System::start("audit_reader", Options::default()).await;
+    play(&system).await;
+    let databases = reader(&system).await;
+    // The user is really one who may not write.
+    for url in databases.values() {
+        let connected = tokio_postgres::connect(url, NoTls).await;
+        let (client, connection) = connected.expect("a connection");
+        tokio::spawn(connection);
+        let written = client.batch_execute("UPDATE progress SET epoch = epoch");
+        let refused = written.await.expect_err("it may not write");
+        let code = refused.code();
+        assert_eq!(code, Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{refused:?}");
+    }
+    let strictly = ["--json", "--grace-seconds", "0", "--second-look-ms", "100"];
+    let (status, json, errors) = checkoutctl_as(&system, &databases, &strictly).await;
+    assert_eq!(status, Some(0), "{json} {errors}");
+    // It has seen what the owners see: without its rows, the order would be a violation.
+    let report: Value = serde_json::from_str(&json).expect("one JSON object");
+    assert_eq!(report["orders"], 1, "{json}");
+    assert_eq!(report, look(&system).await.json());
 }

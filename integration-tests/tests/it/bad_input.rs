@@ -6,12 +6,41 @@ use contracts::messages::{
     CartCheckedOut, CartItem, FailureReason, InventoryReserved, OrderRecorded, RejectionReason,
     ReleaseInventory, ReleaseReason, ReservationItem, ReserveInventory,
 };
+use contracts::{DLQ_CODE, DLQ_DETAIL, DLQ_HEADERS, DLQ_OFFSET, DLQ_TOPIC};
 use contracts::{Message, RecordType, Topic};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use integration_tests::carts::{again, cart};
-use integration_tests::{Holdings, Outcome, System, product};
+use integration_tests::{Holdings, Options, Outcome, Seen, System, product};
+
+/// Fails unless a dead letter of `shopping.checkouts` has this code and is otherwise what
+/// was published.
+fn assert_unchanged(
+    system: &System,
+    dead: &Seen,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[(&str, &[u8])],
+    code: &str,
+) {
+    assert_eq!(dead.payload.as_deref(), value, "the bytes are unchanged");
+    assert_eq!(dead.key.as_deref(), key, "the key is unchanged");
+    let published: Vec<(&str, &[u8])> = dead
+        .headers
+        .iter()
+        .filter(|(name, _)| !name.starts_with(DLQ_HEADERS))
+        .map(|(name, value)| (name.as_str(), value.as_slice()))
+        .collect();
+    assert_eq!(published, headers, "the headers are unchanged");
+    assert_eq!(dead.header(DLQ_CODE).as_deref(), Some(code));
+    assert_eq!(
+        dead.header(DLQ_TOPIC).as_deref(),
+        Some(system.names.name(Topic::ShoppingCheckouts))
+    );
+    assert!(dead.header(DLQ_OFFSET).is_some());
+    assert!(dead.header(DLQ_DETAIL).is_some_and(|text| !text.is_empty()));
+}
 
 /// Publishes `key` and `value` on `shopping.checkouts`, expects them in its
 /// dead-letter topic with this code and unchanged, and a good cart behind them
@@ -21,34 +50,15 @@ async fn dies_alone(key: Option<&[u8]>, value: Option<&[u8]>, code: &str) {
     let sku = product();
     system.set_stock(&sku, 1).await;
     let marker = Uuid::new_v4().to_string();
+    let headers = [("marker", marker.as_bytes())];
     system
-        .publish_raw(
-            Topic::ShoppingCheckouts,
-            key,
-            value,
-            &[("marker", marker.as_bytes())],
-        )
+        .publish_raw(Topic::ShoppingCheckouts, key, value, &headers)
         .await;
     let good = cart(&sku, 1, 700);
     system.publish(&good).await;
 
     let dead = system.dead_letter(Topic::ShoppingCheckouts, &marker).await;
-    assert_eq!(dead.payload.as_deref(), value, "the bytes are unchanged");
-    assert_eq!(dead.key.as_deref(), key, "the key is unchanged");
-    assert_eq!(
-        dead.header("__connect.errors.exception.class.name")
-            .as_deref(),
-        Some(code)
-    );
-    assert_eq!(
-        dead.header("__connect.errors.topic").as_deref(),
-        Some(system.names.name(Topic::ShoppingCheckouts))
-    );
-    assert!(dead.header("__connect.errors.offset").is_some());
-    assert!(
-        dead.header("__connect.errors.exception.message")
-            .is_some_and(|text| !text.is_empty())
-    );
+    assert_unchanged(system, &dead, key, value, &headers, code);
     assert!(matches!(system.outcome(&good).await, Outcome::Created(_)));
 }
 
@@ -119,31 +129,79 @@ async fn a_null_key_is_no_fault() {
     assert!(matches!(system.outcome(&cart).await, Outcome::Created(_)));
 }
 
+/// A header that is no text.
+const BYTES: &[u8] = &[0, 0xff];
+
+/// The parts of batches in which carts were taken in, in the order of their records: the
+/// time of the batch, and the carts that were committed in one transaction. An entry of the
+/// history is never changed, so its row tells which transaction wrote it.
+const PARTS: &str = "
+SELECT at::text, count(*) FROM saga_transitions
+WHERE record_type = 'shopping.CartCheckedOut'
+GROUP BY at, xmin::text ORDER BY min(record_offset)";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_text_that_the_database_refuses() {
-    let system = System::shared().await;
+async fn a_record_that_the_database_refuses_is_found_by_halving_its_batch_and_dies_alone() {
+    let system = System::start("halved", Options::default()).await;
     let sku = product();
     system.set_stock(&sku, 20).await;
-    // PostgreSQL cannot store the character U+0000. Published among good carts,
-    // so that the batch has to be halved to find it.
-    let mut bad = cart("nul\u{0}character", 1, 700);
-    bad.occurred_at = Timestamp::UNIX_EPOCH;
-    let good: Vec<_> = (0..10).map(|_| cart(&sku, 1, 700)).collect();
-    for cart in &good[..5] {
-        system.publish(cart).await;
+    // All in one partition, and there before the orchestrator is: it reads them at once,
+    // and nothing else with them.
+    system.wait_consumed().await;
+    system.stop("orchestrator").await;
+    let mut carts: Vec<_> = (0..11).map(|_| cart(&sku, 1, 700)).collect();
+    let key: Option<&[u8]> = Some(b"one partition");
+    for cart in &carts {
+        let value = system.encode(&cart.clone().into());
+        let marker = cart.cart_id.to_string();
+        let headers = [("marker", marker.as_bytes()), ("bytes", BYTES)];
+        system
+            .publish_raw(Topic::ShoppingCheckouts, key, Some(&value), &headers)
+            .await;
     }
-    system.publish(&bad).await;
-    for cart in &good[5..] {
-        system.publish(cart).await;
-    }
-    let dead_or_failed = system.refusal(&bad).await;
-    assert!(
-        dead_or_failed == "DATABASE_REJECTED" || dead_or_failed == "INVALID_CART",
-        "{dead_or_failed}"
-    );
-    for cart in &good {
+    let bad = carts.remove(5);
+    let id = bad.cart_id.to_string();
+    let refuse = format!("ALTER TABLE sagas ADD CONSTRAINT not_this_one CHECK (cart_id <> '{id}')");
+    system.execute("orchestrator", &refuse).await;
+    system.start_service("orchestrator").await;
+
+    let dead = system.dead_letter(Topic::ShoppingCheckouts, &id).await;
+    let value = system.encode(&bad.clone().into());
+    let headers = [("marker", id.as_bytes()), ("bytes", BYTES)];
+    let code = "DATABASE_REJECTED";
+    assert_unchanged(&system, &dead, key, Some(&value), &headers, code);
+    let why = dead.header(DLQ_DETAIL).expect("a reason");
+    assert!(why.contains("23514, not_this_one"), "{why}");
+    for cart in &carts {
         assert!(matches!(system.outcome(cart).await, Outcome::Created(_)));
     }
+
+    // One batch. Its first five went well. The other six began with the bad one, and were
+    // halved again and again: the two behind it, and the last three.
+    let parts = system.query("orchestrator", PARTS, &[]).await;
+    let parts: Vec<(String, i64)> = parts.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let at = parts[0].0.clone();
+    let expected = [5, 2, 3].map(|carts| (at.clone(), carts));
+    assert_eq!(parts, expected);
+
+    // No other record is a dead letter, and nothing was done for the bad one.
+    let of_bad = Some(bad.cart_id);
+    system
+        .assert_settled_but(&carts, move |letter| {
+            let cart = letter.message.as_ref().and_then(Message::cart_id);
+            letter.code == code && cart == of_bad
+        })
+        .await;
+    let (letters, rejected) = ("saga_dead_letters_total", format!("code=\"{code}\""));
+    let counted = system.counted("orchestrator", 0, letters, &rejected);
+    assert_eq!(counted.await, 1.0);
+    system
+        .until_logged("orchestrator", "a record could not be handled; it is on")
+        .await;
+    assert_eq!(system.holdings(&bad).await, Holdings::default());
+    assert_eq!(system.stock(&sku).await, (20, 10));
+    let status = format!("/checkouts/{id}");
+    assert_eq!(system.get_status("orchestrator", &status).await, 404);
 }
 
 /// Publishes a cart that decodes but makes no sense.
@@ -168,6 +226,16 @@ async fn is_invalid(change: impl FnOnce(&mut CartCheckedOut), names: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cart_without_items() {
     is_invalid(|cart| cart.items.clear(), "items").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_no_database_can_store_is_an_invalid_cart() {
+    // PostgreSQL cannot store the character U+0000; it is never asked to.
+    is_invalid(
+        |cart| cart.items[0].product_id = "nul\u{0}character".to_owned(),
+        "productId",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

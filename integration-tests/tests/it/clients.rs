@@ -1,23 +1,35 @@
 //! Other teams' clients: the listings of README and examples/clients, run as they are, but
-//! for the prefix of the test's topics.
+//! for the prefix of the test's topics. What they read begins with the remains of an aborted
+//! transaction, which is not for them.
 //!
 //! Their packages are installed once, below target/. Where Python or Node is missing, or
 //! the packages cannot be had, a test says so and ends.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use contracts::Topic;
+use contracts::ids::{CartId, GenericUuid};
+use contracts::messages::CartCheckedOut;
+use integration_tests::carts::cart;
+use integration_tests::stranger::Stranger;
 use integration_tests::{Options, PATIENCE, System, skipped};
 use serde_json::Value;
 use stack::workspace;
 use tokio::process::Command;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 /// For packages from a registry that is far away.
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 /// What the examples and listings buy.
 const PRODUCT: &str = "mug";
+/// As a key it goes to the partition of what strangers write, the first of four.
+const BEHIND_THE_STRANGER: Uuid = Uuid::from_u128(4);
+/// So that what a stranger has begun is soon seen.
+const ENVIRONMENT: &[(&str, &str, &str)] = &[("orchestrator", "READERS_CHECK_INTERVAL_MS", "200")];
 /// Topics that clients name.
 const TOPICS: [&str; 3] = [
     "shopping.checkouts",
@@ -57,6 +69,19 @@ async fn ran(command: &mut Command) -> Option<String> {
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
     }
     ended_well.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Leaves a record of a stranger's aborted transaction on the topic of orders.
+async fn leave_what_is_aborted(system: &System) {
+    let stranger = Stranger::begin(system, Topic::OrderingOrders).await;
+    // What has not been sent when its transaction is aborted never is.
+    system
+        .wait_until("the stranger's record is on the topic", async || {
+            let held = system.counted("orchestrator", 0, "saga_readers_held_records", "");
+            held.await > 0.0
+        })
+        .await;
+    stranger.abort().await;
 }
 
 impl Language {
@@ -120,8 +145,13 @@ impl Language {
             ));
             return;
         };
-        let system = System::start(&format!("clients_{}", self.name), Options::default()).await;
+        let options = Options {
+            environment: ENVIRONMENT,
+            ..Options::default()
+        };
+        let system = System::start(&format!("clients_{}", self.name), options).await;
         system.set_stock(PRODUCT, 100).await;
+        leave_what_is_aborted(&system).await;
         // The programs in their places beside schemas/, where they look for it.
         let root = tempfile::tempdir().expect("a folder");
         let link =
@@ -174,24 +204,41 @@ impl Language {
         let told = run("readme", &[]).await;
         assert!(told.contains("ordering.OrderCreated"), "{told}");
 
+        let behind = CartCheckedOut {
+            cart_id: CartId::from_untyped_uuid(BEHIND_THE_STRANGER),
+            ..cart(PRODUCT, 1, 1250)
+        };
+        system.publish(&behind).await;
         let items = format!("{PRODUCT}=2");
-        let mut carts = Vec::new();
+        let mut carts = vec![behind.cart_id.to_string()];
         for strategy in ["record", "topic"] {
             let cart = run("publish", &["--strategy", strategy, &items]).await;
             let cart: Value = serde_json::from_str(&cart).expect("a cart as JSON");
             carts.push(cart["cartId"].as_str().expect("an id").to_owned());
         }
-        let outcomes = run("subscribe", &["--count", "3"]).await;
+        // These three, and the one of the listing. On what the stranger left a client would
+        // break down: it is no record of ours.
+        let outcomes = run("subscribe", &["--count", "4"]).await;
         let outcomes: Vec<Value> = outcomes
             .lines()
             .map(|line| serde_json::from_str(line).expect("a line of JSON"))
             .collect();
-        assert_eq!(outcomes.len(), 3, "{outcomes:#?}");
-        for cart in carts {
-            let of_cart = |outcome: &&Value| outcome["value"]["cartId"] == cart.as_str();
-            let outcome = outcomes.iter().find(of_cart).expect("an outcome");
+        assert_eq!(outcomes.len(), 4, "{outcomes:#?}");
+        let ids = outcomes.iter().map(|outcome| outcome["id"].as_str());
+        let ids: BTreeSet<_> = ids.map(|id| id.expect("an id")).collect();
+        assert_eq!(ids.len(), 4, "told twice: {outcomes:#?}");
+        let of_cart = |cart: &str| {
+            let of = |outcome: &&Value| outcome["value"]["cartId"] == cart;
+            outcomes.iter().find(of).expect("an outcome")
+        };
+        for cart in &carts {
+            let outcome = of_cart(cart);
             assert_eq!(outcome["type"], "ordering.OrderCreated", "{outcome:#}");
         }
+        // Who read it had to pass the stranger's record and the mark of its end.
+        let behind = of_cart(&carts[0]);
+        let is_behind = behind["partition"] == 0 && behind["offset"].as_u64() >= Some(2);
+        assert!(is_behind, "{behind:#}");
     }
 }
 

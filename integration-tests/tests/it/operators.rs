@@ -45,6 +45,24 @@ async fn an_operator_cancels_a_checkout_in_flight() {
         .publish_message(&operation(&cart, OperationAction::Compensate).into())
         .await;
     system.snapshot(&cart, SagaState::InDoubt).await;
+    // The snapshot was published after the commit that wrote the history.
+    let path = format!("/sagas/{}", cart.cart_id);
+    let shown = system.get_json("orchestrator", &path).await;
+    let entries = shown["transitions"].as_array().expect("transitions");
+    let by_operator: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry["record"]["type"] == "ordering.SagaOperation")
+        .collect();
+    let [entry] = by_operator[..] else {
+        panic!("not one entry of the operator's: {shown:#}");
+    };
+    assert_eq!(
+        entry["operator"],
+        "COMPENSATE by the integration test: payment is away"
+    );
+    assert_eq!(entry["outcome"], "operated", "{entry}");
+    assert_eq!(entry["state"], "IN_DOUBT", "{entry}");
+    assert_eq!(entry["step"], "AUTHORIZE_PAYMENT", "{entry}");
     system.start_service("payment").await;
     let Outcome::Failed(failed) = system.outcome(&cart).await else {
         panic!("it did not fail");

@@ -2,11 +2,14 @@
 //! later than that hurt nobody.
 
 use contracts::Message;
-use contracts::messages::FailureReason;
+use contracts::messages::{FailureReason, SagaState};
 use integration_tests::carts::{again, cart};
 use integration_tests::load::Load;
-use integration_tests::{Holdings, Options, Outcome, PATIENCE, Seen, System, product};
-use tokio::time::{Duration, Instant, sleep};
+use integration_tests::{
+    Holdings, IMPATIENT, Options, Outcome, SERVICES, Seen, System, all_but, product,
+};
+
+use crate::ctl::run;
 
 /// Often, and few rows at a time: several transactions for each table.
 const EAGER: &[(&str, &str, &str)] = &[
@@ -19,6 +22,34 @@ const EAGER: &[(&str, &str, &str)] = &[
     ("order", "PURGE_INTERVAL_SECONDS", "1"),
     ("order", "PURGE_BATCH_ROWS", "3"),
 ];
+
+/// The rows of one transaction at most, as [`EAGER`] has it.
+const AT_ONCE: i64 = 3;
+
+/// The tables that rows are removed from, as the metric calls them: service, table.
+const TABLES: &[(&str, &str)] = &[
+    ("orchestrator", "sagas"),
+    ("orchestrator", "saga_transitions"),
+    ("inventory", "reservations"),
+    ("payment", "authorizations"),
+    ("order", "orders"),
+];
+
+/// Writes down how many rows each statement removes, and in which transaction.
+const WATCH: &str = "
+CREATE TABLE removed (source text NOT NULL, gone int8 NOT NULL, xact xid8 NOT NULL);
+CREATE FUNCTION note_removed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO removed SELECT TG_TABLE_NAME, count(*), pg_current_xact_id() FROM gone;
+    RETURN NULL;
+END $$";
+const WATCH_TABLE: &str = "
+CREATE TRIGGER note_removed AFTER DELETE ON {} REFERENCING OLD TABLE AS gone
+FOR EACH STATEMENT EXECUTE FUNCTION note_removed()";
+/// The most rows of a table in one transaction, and those of all.
+const WATCHED: &str = "
+SELECT COALESCE(max(t.gone), 0)::int8, COALESCE(sum(t.gone), 0)::int8
+FROM (SELECT sum(gone) AS gone FROM removed WHERE source = $1 GROUP BY xact::text) t";
 
 /// Every time of these tables, forty days ago.
 const AGED: &[(&str, &str)] = &[
@@ -47,33 +78,36 @@ const AGED: &[(&str, &str)] = &[
     ),
 ];
 
-/// A row that is younger than those, and old enough to go: service, rows, statement.
+/// Rows that are younger than those and old enough to go, more than one transaction removes:
+/// service, rows, statement.
 const MARKERS: &[(&str, &str, &str)] = &[
     (
         "inventory",
         "reservations WHERE release_reason = 'MARKER'",
         "INSERT INTO reservations (checkout_id, cart_id, state, release_command_id,
              release_reason, released_at, home_topic, home_partition, traceparent)
-         VALUES (gen_random_uuid(), gen_random_uuid(), 'RELEASED', gen_random_uuid(), 'MARKER',
-             now() - interval '31 days', 'inventory.commands', 0, '')",
+         SELECT gen_random_uuid(), gen_random_uuid(), 'RELEASED', gen_random_uuid(), 'MARKER',
+             now() - interval '31 days', 'inventory.commands', 0, '' FROM generate_series(1, {n})",
     ),
     (
         "payment",
         "authorizations WHERE currency = 'XTS'",
         "INSERT INTO authorizations (checkout_id, cart_id, state, currency, requested_at,
              voided_at, home_topic, home_partition, traceparent)
-         VALUES (gen_random_uuid(), gen_random_uuid(), 'VOIDED', 'XTS',
-             now() - interval '31 days', now() - interval '31 days', 'payments.commands', 0, '')",
+         SELECT gen_random_uuid(), gen_random_uuid(), 'VOIDED', 'XTS',
+             now() - interval '31 days', now() - interval '31 days', 'payments.commands', 0, ''
+         FROM generate_series(1, {n})",
     ),
     (
         "order",
         "orders WHERE cancel_reason = 'MARKER'",
         "INSERT INTO orders (checkout_id, cart_id, state, cancel_command_id, cancel_reason,
              cancelled_at)
-         VALUES (gen_random_uuid(), gen_random_uuid(), 'CANCELLED', gen_random_uuid(), 'MARKER',
-             now() - interval '31 days')",
+         SELECT gen_random_uuid(), gen_random_uuid(), 'CANCELLED', gen_random_uuid(), 'MARKER',
+             now() - interval '31 days' FROM generate_series(1, {n})",
     ),
 ];
+const MARKED: i64 = 2 * AT_ONCE + 1;
 
 async fn count(system: &System, service: &str, from: &str) -> i64 {
     let sql = format!("SELECT count(*) FROM {from}");
@@ -81,11 +115,25 @@ async fn count(system: &System, service: &str, from: &str) -> i64 {
 }
 
 async fn until_none(system: &System, service: &str, from: &str) {
-    let begin = Instant::now();
-    while count(system, service, from).await > 0 {
-        assert!(begin.elapsed() < PATIENCE, "{service} still has {from}");
-        sleep(Duration::from_millis(100)).await;
-    }
+    let what = format!("{service} has removed {from}");
+    let none = async || count(system, service, from).await == 0;
+    system.until(&what, none).await;
+}
+
+/// Waits until a service has counted so many rows of a table as removed, and fails unless
+/// so many are gone, a few in each transaction.
+async fn assert_removed(system: &System, service: &str, table: &str, rows: i64) {
+    let found = system.query(service, WATCHED, &[&table]).await;
+    let found: (i64, i64) = (found[0].get(0), found[0].get(1));
+    assert_eq!(found, (AT_ONCE, rows), "{table}: most at once, all");
+    // It is counted after the commit.
+    let (counter, label) = ("service_rows_purged_total", format!("table=\"{table}\""));
+    let what = format!("{service} has counted {rows} rows of {table}");
+    system
+        .until(&what, async || {
+            system.counted(service, 0, counter, &label).await == rows as f64
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,6 +162,15 @@ async fn what_ended_long_ago_is_removed_and_what_is_held_stays() {
             "young rows stay: {from}"
         );
     }
+    for service in SERVICES {
+        system.execute(service, WATCH).await;
+    }
+    let mut before = Vec::new();
+    for &(service, table) in TABLES {
+        let watch = WATCH_TABLE.replace("{}", table);
+        system.execute(service, &watch).await;
+        before.push(count(&system, service, table).await);
+    }
 
     for (service, sql) in AGED {
         system
@@ -135,10 +192,11 @@ async fn what_ended_long_ago_is_removed_and_what_is_held_stays() {
     )
     .await;
     until_none(&system, "order", "orders WHERE state <> 'RECORDED'").await;
-    // Around again: what stays, stays. Old rows are removed oldest first, so when a younger
-    // one is gone, everything older that ever will be is gone, too.
+    // Around again: what stays, stays. Old rows are removed oldest first, so when younger
+    // ones are gone, everything older that ever will be is gone, too.
     for (service, from, sql) in MARKERS {
-        system.execute(service, sql).await;
+        let sql = sql.replace("{n}", &MARKED.to_string());
+        system.execute(service, &sql).await;
         until_none(&system, service, from).await;
     }
     assert_eq!(count(&system, "inventory", "reservations").await, held);
@@ -154,11 +212,12 @@ async fn what_ended_long_ago_is_removed_and_what_is_held_stays() {
     );
     assert_eq!(count(&system, "payment", "authorizations").await, held);
     assert_eq!(count(&system, "order", "orders").await, held);
-    let metrics = system.get_text("orchestrator", "/metrics").await;
-    assert!(
-        metrics.contains(r#"service_rows_purged_total{"#) && metrics.contains(r#"table="sagas""#),
-        "{metrics}"
-    );
+    for (&(service, table), before) in TABLES.iter().zip(before) {
+        let marked = MARKERS.iter().any(|(marked, ..)| *marked == service);
+        let planted = if marked { MARKED } else { 0 };
+        let gone = before + planted - count(&system, service, table).await;
+        assert_removed(&system, service, table, gone).await;
+    }
 
     // The very event again, its saga forgotten: the same answers, the same order.
     let stock = system.stock(&sku).await;
@@ -202,4 +261,53 @@ async fn what_ended_long_ago_is_removed_and_what_is_held_stays() {
     system.publish(&late).await;
     assert!(matches!(system.outcome(&late).await, Outcome::Failed(_)));
     assert_eq!(system.stock(&sku).await, stock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_has_still_to_settle_stays_however_old_it_is() {
+    let system = System::start(
+        "retention_unsettled",
+        Options {
+            services: all_but("payment"),
+            environment: Vec::leak([IMPATIENT, EAGER].concat()),
+            ..Options::default()
+        },
+    )
+    .await;
+    let sku = product();
+    system.set_stock(&sku, 2).await;
+    let (stuck, abandoned) = (cart(&sku, 1, 700), cart(&sku, 1, 700));
+    let failed = cart(&product(), 1, 700);
+    system.publish_all(&[&stuck, &abandoned, &failed]).await;
+    for cart in [&stuck, &abandoned] {
+        system.snapshot(cart, SagaState::Stuck).await;
+    }
+    assert!(matches!(system.outcome(&failed).await, Outcome::Failed(_)));
+    let id = abandoned.cart_id.to_string();
+    let why = ["--reason", "no gateway", "--operator", "night shift"];
+    let abandon = [&["sagas", "abandon", &id][..], &why].concat();
+    let ran = run(&system, &abandon).await;
+    assert_eq!(ran.status, Some(0), "{} {}", ran.out, ran.errors);
+
+    // At once, so that the round that removes the youngest has found the others, too. What
+    // is stuck has no end, only a beginning.
+    let aged = "
+        UPDATE sagas SET
+            ended_at = CASE state WHEN 'FAILED' THEN now() - interval '31 days'
+                WHEN 'ABANDONED' THEN now() - interval '40 days' END,
+            progress = jsonb_set(progress::jsonb, '{startedAt}',
+                to_jsonb(now() - interval '40 days'))::json";
+    system.execute("orchestrator", aged).await;
+    until_none(&system, "orchestrator", "sagas WHERE state = 'FAILED'").await;
+    let old = "sagas WHERE (progress ->> 'startedAt')::timestamptz < now() - interval '39 days'";
+    assert_eq!(count(&system, "orchestrator", old).await, 2);
+    assert_eq!(system.status(&stuck).await["status"], "DELAYED");
+    let status = system.status(&abandoned).await;
+    assert_eq!(status["status"], "IN_CLARIFICATION");
+
+    // It can still go on.
+    system.start_service("payment").await;
+    assert!(matches!(system.outcome(&stuck).await, Outcome::Failed(_)));
+    system.assert_one_outcome(&stuck).await;
+    assert_eq!(system.stock(&sku).await, (2, 1), "one is still held");
 }

@@ -291,6 +291,14 @@ fn an_order_that_is_not_backed() {
     );
     breaks(
         |books| {
+            set(&mut books.account(checkout(), cart()).order, |order| {
+                order.state = "CANCELLED".into();
+            });
+        },
+        &[Rule::ORDER_MISSING],
+    );
+    breaks(
+        |books| {
             set(
                 &mut books.account(checkout(), cart()).authorization,
                 |held| {
@@ -312,7 +320,26 @@ fn an_order_that_is_not_backed() {
         &[Rule::PAYMENT_MISSING],
     );
     breaks(
+        |books| {
+            set(
+                &mut books.account(checkout(), cart()).authorization,
+                |held| {
+                    held.currency = Some("USD".into());
+                },
+            );
+        },
+        &[Rule::PAYMENT_MISSING],
+    );
+    breaks(
         |books| books.account(checkout(), cart()).reservation = None,
+        &[Rule::STOCK_MISSING],
+    );
+    breaks(
+        |books| {
+            set(&mut books.account(checkout(), cart()).reservation, |held| {
+                (held.state, held.timer) = ("RELEASED".into(), Timer::None);
+            });
+        },
         &[Rule::STOCK_MISSING],
     );
     breaks(
@@ -373,6 +400,11 @@ fn what_is_held_for_a_failed_checkout() {
         },
         &[Rule::HELD_WITHOUT_ORDER],
     );
+    let order = ordered().accounts[&checkout()].order.clone();
+    breaks_failed(
+        |books| books.account(checkout(), cart()).order = order,
+        &[Rule::HELD_WITHOUT_ORDER],
+    );
 }
 
 #[test]
@@ -398,6 +430,31 @@ fn stock_sagas_and_timers() {
             set(&mut books.account(checkout(), cart()).saga, |saga| {
                 saga.timer = Timer::Set;
             });
+        },
+        &[Rule::TIMER],
+    );
+    // One that goes on may have a timer, as long as it is not overdue.
+    for (timer, rules) in [
+        (Timer::Set, &[Rule::SAGA_AT_REST][..]),
+        (Timer::Overdue, &[Rule::SAGA_AT_REST, Rule::TIMER][..]),
+    ] {
+        breaks(
+            |books| {
+                set(&mut books.account(checkout(), cart()).saga, |saga| {
+                    (saga.state, saga.timer) = ("IN_PROGRESS".into(), timer);
+                });
+            },
+            rules,
+        );
+    }
+    breaks(
+        |books| {
+            set(
+                &mut books.account(checkout(), cart()).authorization,
+                |held| {
+                    held.timer = Timer::Set;
+                },
+            );
         },
         &[Rule::TIMER],
     );
