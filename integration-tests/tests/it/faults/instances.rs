@@ -11,6 +11,8 @@ use integration_tests::load::Load;
 use integration_tests::{EVERY, Network, Options, PATIENCE, SERVICES, System, participant, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use stack::Service;
 use tokio::time::sleep;
 
@@ -19,6 +21,19 @@ const RATE: f64 = 15.0;
 
 /// Of the fourth batch: time enough to freeze the instance in it.
 const HOLD_AFTER_THIRD_COMMIT: &str = "after-commit=3*off->1*sleep(20000)->off";
+/// Of the first public transaction: the same.
+const HOLD_IN_TRANSACTION: &str = "in-public-transaction=1*sleep(20000)->off";
+
+/// The name at Kafka of the instance that takes over.
+const SUCCESSOR: &str = "successor";
+/// It is held up nowhere, and logs what Kafka answers about committed offsets.
+const TELLING: &[(&str, &str)] = &[
+    ("FAILPOINTS", ""),
+    ("KAFKA_PROPERTIES", "client.id=successor\ndebug=topic"),
+    ("LOG", "info,librdkafka=debug"),
+];
+/// How long one question about a group may take.
+const GROUP_LIMIT: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_service_is_killed_at_random_moments() {
@@ -203,13 +218,7 @@ async fn a_zombie_that_has_committed_outcomes_does_not_publish_them_again() {
         ..Options::default()
     };
     let system = System::start("published_once", options).await;
-    // They make no sense, so that every batch has an outcome to publish.
-    let carts: Vec<_> = (0..60)
-        .map(|_| CartCheckedOut {
-            total: 1,
-            ..cart("sku", 1, 700)
-        })
-        .collect();
+    let carts: Vec<_> = (0..60).map(|_| senseless()).collect();
     for cart in &carts {
         system.publish(cart).await;
     }
@@ -232,13 +241,8 @@ async fn a_zombie_that_has_committed_outcomes_does_not_publish_them_again() {
     system
         .add_instance_with("orchestrator", &[("FAILPOINTS", "")])
         .await;
-    let successor = system.instance("orchestrator", 1).await;
-    let log = std::fs::read_to_string(successor.process.log()).expect("a log");
-    let published: u64 = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter_map(|line| line["public"].as_u64())
-        .sum();
+    let log = system.log("orchestrator", 1).await;
+    let published = published_for_another(&log);
     assert!(published > 0, "the zombie had something to publish: {log}");
     system.thaw_instance("orchestrator", 0).await;
     system
@@ -248,6 +252,154 @@ async fn a_zombie_that_has_committed_outcomes_does_not_publish_them_again() {
         })
         .await;
     system.wait_shared("orchestrator").await;
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_that_commits_its_public_transaction_after_a_take_over_is_waited_for() {
+    // As long as Kafka allows: it is not to end before the zombie wakes.
+    let (system, carts) = frozen_in_a_public_transaction("late_commit", "60000").await;
+    let client: BaseConsumer = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            &system.installation().bootstrap_servers,
+        )
+        .create()
+        .expect("a client");
+    let taken_over = async {
+        let what = "the successor is alone in the group";
+        let alone = async || is_alone_in_the_group(&client, &system, SUCCESSOR);
+        system.until(what, alone).await;
+        // Now it asks what was published; nothing tells of that before it has the answer.
+        sleep(Duration::from_secs(1)).await;
+        system.thaw_instance("orchestrator", 0).await;
+    };
+    // It is ready when it owns what was the zombie's.
+    let added = system.add_instance_with("orchestrator", TELLING);
+    tokio::join!(added, taken_over);
+    until_it_has_waited(&system).await;
+    // The first outcome came by the zombie's transaction, and the mark in it says so. The
+    // zombie has the others in hand, too, but not the right to publish them any more.
+    let published = published_for_another(&system.log("orchestrator", 1).await);
+    assert_eq!(published, carts.len() - 1, "all but what was committed");
+    assert_goes_on_after_a_zombie(&system, carts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_whose_public_transaction_was_ended_by_kafka_cannot_commit_it() {
+    // Longer than its session, so that the successor meets it while it is open.
+    let (system, carts) = frozen_in_a_public_transaction("ended_by_kafka", "20000").await;
+    // The zombie sleeps on: only Kafka can end what the successor waits for.
+    system.add_instance_with("orchestrator", TELLING).await;
+    until_it_has_waited(&system).await;
+    let published = published_for_another(&system.log("orchestrator", 1).await);
+    assert_eq!(published, carts.len(), "nothing was committed");
+    for cart in &carts {
+        system.outcome(cart).await;
+    }
+    system.thaw_instance("orchestrator", 0).await;
+    assert_goes_on_after_a_zombie(&system, carts).await;
+}
+
+/// A cart that makes no sense: its first batch has an outcome to publish.
+fn senseless() -> CartCheckedOut {
+    CartCheckedOut {
+        total: 1,
+        ..cart("sku", 1, 700)
+    }
+}
+
+/// A system whose only orchestrator is frozen inside its first public transaction, which
+/// has the first cart's outcome, and with the outcomes of the others in hand. Kafka ends the
+/// transaction after `limit_ms`.
+async fn frozen_in_a_public_transaction(
+    name: &str,
+    limit_ms: &str,
+) -> (System, Vec<CartCheckedOut>) {
+    let options = Options {
+        environment: &[
+            ("orchestrator", "FAILPOINTS", HOLD_IN_TRANSACTION),
+            ("orchestrator", "READERS_CHECK_INTERVAL_MS", "200"),
+        ],
+        ..Options::default()
+    };
+    let limit = ("orchestrator", "TRANSACTION_TIMEOUT_MS", limit_ms.into());
+    let system = System::start_with(name, options, vec![limit]).await;
+    let mut carts = vec![senseless()];
+    system.publish(&carts[0]).await;
+    let open = async || {
+        let held = system.counted("orchestrator", 0, "saga_readers_held_records", "");
+        held.await > 0.0
+    };
+    system
+        .until("the first outcome is in a transaction", open)
+        .await;
+    carts.extend((0..20).map(|_| senseless()));
+    for cart in &carts[1..] {
+        system.publish(cart).await;
+    }
+    let committed = async || {
+        let rows = system.query("orchestrator", "SELECT 1 FROM sagas", &[]);
+        rows.await.len() == carts.len()
+    };
+    system.until("the others are in the rows", committed).await;
+    system.freeze_instance("orchestrator", 0).await;
+    let seen = system.recorder.outcomes();
+    assert_eq!(seen, 0, "the transaction was over before the freeze");
+    (system, carts)
+}
+
+/// Whether an instance of this name at Kafka is the only member of the orchestrator's group,
+/// and has been told what it owns.
+fn is_alone_in_the_group(client: &BaseConsumer, system: &System, name: &str) -> bool {
+    let group = format!(
+        "{}checkout-orchestrator",
+        system.installation().topic_prefix
+    );
+    let asked = || client.fetch_group_list(Some(&group), GROUP_LIMIT);
+    // Where no answer came, it is asked again.
+    tokio::task::block_in_place(asked).is_ok_and(|found| {
+        found.groups().iter().any(|group| {
+            let is_it = matches!(group.members(), [member] if member.client_id() == name);
+            is_it && group.state() == "Stable"
+        })
+    })
+}
+
+/// Waits until the log of the second orchestrator says that an open transaction had offsets
+/// which it asked for; what librdkafka says during a rebalance is logged after it.
+async fn until_it_has_waited(system: &System) {
+    let has_waited = async || {
+        let log = system.log("orchestrator", 1).await;
+        let mut answers = log
+            .lines()
+            .filter(|line| line.contains("unstable partition(s)"));
+        answers.any(|line| !line.contains("(0 unstable"))
+    };
+    let what = "the successor has met the open transaction";
+    system.until(what, has_waited).await;
+}
+
+/// How many public messages an instance has published for a former owner, by its log.
+fn published_for_another(log: &str) -> usize {
+    let lines = log.lines();
+    lines
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|line| usize::try_from(line["public"].as_u64()?).ok())
+        .sum()
+}
+
+/// Waits until the first orchestrator, which was a zombie, begins anew, and both it and its
+/// successor are at work; every cart has its outcome once.
+async fn assert_goes_on_after_a_zombie(system: &System, mut carts: Vec<CartCheckedOut>) {
+    let refused = "leaving the group; starting again";
+    system.until_logged("orchestrator", refused).await;
+    let both_work = async {
+        system.wait_shared("orchestrator").await;
+        works(system, "orchestrator", &[0, 1]).await;
+    };
+    carts.extend(system.load_during(Load::new(40, RATE), both_work).await);
     system.assert_settled(&carts).await;
     system.assert_outcomes_once(&carts);
 }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use contracts::RecordType;
+use contracts::messages::FailureReason;
+use contracts::{Message, RecordType};
 use integration_tests::load::Load;
 use integration_tests::sabotage::{Harm, Rival, Sabotage};
 use integration_tests::{EVERY, Lost, Network, Options, PATIENCE, SERVICES, Seen, System};
@@ -125,25 +126,71 @@ async fn a_database_server_that_crashes_recovers_every_commit() {
     system.assert_no_dead_letters();
 }
 
+/// Open transactions of each service that are cut off.
+const CUTS: usize = 5;
+
+/// Cuts connections of a service, each in the middle of a batch's transaction: the batch
+/// has read, and what it writes waits for a table that the test holds.
+async fn cut_transactions(system: &System, service: &str) {
+    // Rows are still read, and locked.
+    const HOLD: &str = "BEGIN; LOCK TABLE progress IN SHARE MODE";
+    // A batch that only tidies up has not read: its transaction begins with this statement.
+    const CUT: &str = "
+        SELECT xact_start < query_start, pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+          AND starts_with(query, 'WITH part_0')";
+    const MOVED: &str = "SELECT sum(revision)::int8 FROM progress";
+    let (holder, client) = (system.connect(service).await, system.connect(service).await);
+    let moved = async || -> i64 {
+        let row = client.query_one(MOVED, &[]).await;
+        row.expect("an answer").get(0)
+    };
+    let begin = Instant::now();
+    let before = waits(system, service).await;
+    let mut cut: Vec<bool> = Vec::new();
+    let in_transaction = |cut: &[bool]| cut.iter().filter(|has_read| **has_read).count();
+    while in_transaction(&cut) < CUTS {
+        assert!(begin.elapsed() < PATIENCE, "{service}: {cut:?}");
+        holder.batch_execute(HOLD).await.expect("it is held");
+        let so_far = cut.len();
+        let what = format!("a batch of {service} is cut off");
+        system
+            .until(&what, async || {
+                let rows = client.query(CUT, &[]).await.expect("an answer");
+                let done = rows.iter().filter(|row| row.get(1));
+                cut.extend(done.map(|row| row.get::<_, bool>(0)));
+                cut.len() > so_far
+            })
+            .await;
+        // Between two cuts something has to get through.
+        let stood = moved().await;
+        holder.batch_execute("ROLLBACK").await.expect("let go");
+        let what = format!("a batch of {service} gets through");
+        system.until(&what, async || moved().await > stood).await;
+    }
+    let met = waits(system, service).await - before;
+    assert!(met >= cut.len() as f64, "{service}: {met} of {cut:?}");
+    let log = system.log(service, 0).await;
+    // Terminating connection due to administrator command.
+    let told = log.matches("57P01").count();
+    assert!(told >= cut.len(), "{service}: {told} of {cut:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_cut_in_the_middle_of_transactions_lose_nothing() {
-    const CUT: &str = "
-        SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL";
-    let system = System::start("cut_connections", Options::default()).await;
-    let cuts = SERVICES.iter().map(async |service| {
-        let client = system.connect(service).await;
-        let begin = Instant::now();
-        let mut cut = 0;
-        while cut < 10 {
-            let row = client.query_one(CUT, &[]).await.expect("an answer");
-            cut += row.get::<_, i64>(0);
-            assert!(begin.elapsed() < PATIENCE, "{service}: cut {cut} times");
-            // Between two cuts something has to get through.
-            sleep(Duration::from_millis(20)).await;
-        }
-    });
-    let cuts = async { drop(futures::future::join_all(cuts).await) };
+    let options = Options {
+        // Every batch reads before it writes, and its transaction is open meanwhile.
+        environment: &[(EVERY, "MAX_CACHED_ROWS", "0")],
+        ..Options::default()
+    };
+    let system = System::start("cut_connections", options).await;
+    let cuts = async {
+        under_way(&system).await;
+        let cuts = SERVICES
+            .iter()
+            .map(|service| cut_transactions(&system, service));
+        futures::future::join_all(cuts).await;
+    };
     let carts = system.load_during(LOAD, cuts).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
@@ -225,6 +272,43 @@ async fn statements_slower_than_the_limit_are_given_up_and_tried_again() {
             waits(&system, service).await > 0.0,
             "{service} has waited as long as it took"
         );
+    }
+}
+
+/// Batches of each service that are slow: one after the other they take some 15 s.
+const SLOW_BATCHES: i64 = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_are_slow_within_the_limit_delay_carts_and_fail_none() {
+    let system = System::start("slow_within", Options::default()).await;
+    let mut before = Vec::new();
+    for &service in SERVICES {
+        before.push((service, waits(&system, service).await));
+    }
+    let slow = sabotage_all(&system, Harm::Slow, SLOW_BATCHES);
+    let load = Load { rate: 8.0, ..LOAD };
+    let carts = system.load_during(load, slow).await;
+    system.assert_settled(&carts).await;
+    system.assert_no_dead_letters();
+    for (service, before) in before {
+        assert_eq!(
+            waits(&system, service).await,
+            before,
+            "{service} took a slow database for one that is away"
+        );
+    }
+    for message in system.public_messages() {
+        if let Message::CheckoutFailed(failed) = message {
+            let reason = failed.reason;
+            assert!(
+                matches!(
+                    reason,
+                    FailureReason::OutOfStock | FailureReason::PaymentDeclined
+                ),
+                "{reason:?}: {}",
+                failed.cart_id
+            );
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Topics that are deleted, made anew, emptied or enlarged behind the services'
 //! backs.
 
+use std::ops::Range;
+
 use contracts::ids::GenericUuid;
 use contracts::messages::{ReservationItem, ReserveInventory};
 use contracts::{Message, RecordType, Topic, ids};
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
-use integration_tests::{Options, PATIENCE, System, product};
+use integration_tests::{Options, PATIENCE, Seen, System, product};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -63,7 +65,8 @@ async fn replace(system: &System, records: usize) -> Vec<Uuid> {
     // The controller has made it; the broker may still write into the old one.
     system
         .until("the broker has the new topic, empty", async || {
-            is_empty(&system.installation().bootstrap_servers, name)
+            let ends = ends(system, COMMANDS, 0..PARTITIONS);
+            ends.iter().all(|end| *end == Some(0))
         })
         .await;
     let mut carts = Vec::new();
@@ -79,23 +82,35 @@ async fn replace(system: &System, records: usize) -> Vec<Uuid> {
     carts
 }
 
-/// Whether the broker has the topic, and no record in it.
-fn is_empty(servers: &str, topic: &str) -> bool {
+/// The ends of these partitions, for a client that is new to the topic; none where the
+/// broker tells of none.
+fn ends(system: &System, topic: Topic, partitions: Range<i32>) -> Vec<Option<i64>> {
     let client: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
+        .set(
+            "bootstrap.servers",
+            &system.installation().bootstrap_servers,
+        )
         .set("log_level", "0")
         .create()
         .expect("a client");
+    let name = system.names.name(topic);
     let limit = Duration::from_secs(5);
-    let end = |partition| client.fetch_watermarks(topic, partition, limit);
+    let end = |partition| client.fetch_watermarks(name, partition, limit);
     tokio::task::block_in_place(|| {
-        (0..PARTITIONS).all(|partition| matches!(end(partition), Ok((_, 0))))
+        partitions
+            .map(|partition| Some(end(partition).ok()?.1))
+            .collect()
     })
 }
 
 /// A system whose services have read something of every topic.
 async fn used(name: &str) -> System {
-    let system = System::start(name, Options::default()).await;
+    used_with(name, Options::default()).await
+}
+
+/// The same, started so.
+async fn used_with(name: &str, options: Options) -> System {
+    let system = System::start(name, options).await;
     let carts = system.load(Load::new(30, 60.0)).await;
     system.assert_settled(&carts).await;
     system
@@ -209,13 +224,8 @@ async fn a_topic_made_anew_while_its_reader_hangs_stops_it_with_words() {
     read_nothing_of(&log, &system, &foreign).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn records_that_retention_removed_unread_stop_their_reader_with_words() {
-    let system = used("removed_unread").await;
-    system.stop("inventory").await;
-    let cart = cart(&product(), 1, 700);
-    system.publish(&cart).await;
-    system.record(&cart, RecordType::ReserveInventory).await;
+/// Removes every command to inventory that there is now, as retention does.
+async fn remove_all(system: &System) {
     let name = system.names.name(COMMANDS);
     let mut all = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
@@ -230,29 +240,77 @@ async fn records_that_retention_removed_unread_stop_their_reader_with_words() {
     for element in removed.elements() {
         element.error().expect("removed");
     }
-    let log = system.fails_to_start("inventory").await;
+}
+
+/// Publishes a cart, and waits until its command to inventory is there.
+async fn command_inventory(system: &System) {
+    let cart = cart(&product(), 1, 700);
+    system.publish(&cart).await;
+    system.record(&cart, RecordType::ReserveInventory).await;
+}
+
+/// Fails unless the reader's log has the words.
+fn says_what_was_removed(log: &str, system: &System) {
+    let name = system.names.name(COMMANDS);
     assert!(log.contains(name), "it names the topic: {log}");
     assert!(
         log.contains("Retention removed records before they were read"),
         "it says what happened: {log}"
     );
+    assert!(
+        log.contains("UPDATE progress SET next_offset = NULL"),
+        "it says what to do: {log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_retention_removed_unread_stop_their_reader_with_words() {
+    let system = used("removed_unread").await;
+    system.stop("inventory").await;
+    command_inventory(&system).await;
+    remove_all(&system).await;
+    let log = system.fails_to_start("inventory").await;
+    says_what_was_removed(&log, &system);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_retention_removed_before_a_reader_that_lags_stop_it_with_words() {
+    let options = Options {
+        // It stays in its group: nothing but its own reading tells it.
+        environment: &[("inventory", "SESSION_TIMEOUT_MS", "600000")],
+        ..Options::default()
+    };
+    let system = used_with("removed_lagging", options).await;
+    system.freeze_instance("inventory", 0).await;
+    // The first may be on its way to it already, as the answer to its last question.
+    for _ in 0..2 {
+        command_inventory(&system).await;
+    }
+    remove_all(&system).await;
+    system.thaw_instance("inventory", 0).await;
+    let log = system.ends("inventory", 0).await;
+    assert!(
+        log.contains("a position is outside its log"),
+        "it notices while it runs: {log}"
+    );
+    says_what_was_removed(&log, &system);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_added_while_running_are_read_within_the_refresh_interval() {
-    let refresh = "topic.metadata.refresh.interval.ms=1000";
-    let environment = vec![
-        ("orchestrator", "KAFKA_PROPERTIES", refresh),
-        ("inventory", "KAFKA_PROPERTIES", refresh),
-    ];
+    const ADDED: Range<i32> = PARTITIONS..2 * PARTITIONS;
+    const REFRESH: &str = "topic.metadata.refresh.interval.ms=1000";
     let options = Options {
-        environment: environment.leak(),
+        environment: &[
+            ("orchestrator", "KAFKA_PROPERTIES", REFRESH),
+            ("inventory", "KAFKA_PROPERTIES", REFRESH),
+        ],
         ..Options::default()
     };
     let system = System::start("more_partitions", options).await;
     let sku = product();
-    system.set_stock(&sku, 100).await;
-    for topic in [Topic::ShoppingCheckouts, Topic::InventoryCommands] {
+    system.set_stock(&sku, 1_000).await;
+    for topic in [Topic::ShoppingCheckouts, COMMANDS, Topic::OrderingOrders] {
         system.set_partitions(topic, 2 * PARTITIONS as usize).await;
     }
     let mut carts = Vec::new();
@@ -264,5 +322,35 @@ async fn partitions_added_while_running_are_read_within_the_refresh_interval() {
             .await;
         carts.push(cart);
     }
+    // As an orchestrator sends them that was started since: this one keeps to the
+    // partitions that it found.
+    for partition in ADDED {
+        let command = foreign_command();
+        let id = command.command_id;
+        system
+            .publish_at(COMMANDS, partition, &command.into())
+            .await;
+        let answer = |seen: &Seen| {
+            matches!(&seen.message,
+                Some(Message::InventoryUnavailable(answer)) if answer.command_id == id)
+        };
+        let what = format!("an answer to what is in partition {partition}");
+        system
+            .recorder
+            .wait_for(&what, |seen| seen.iter().any(answer).then_some(()))
+            .await;
+    }
+    // It has learned of the new partitions of what outsiders read by then, or soon does;
+    // which one an order is in, its key says.
+    system
+        .until("an order is in a new partition", async || {
+            let cart = cart(&sku, 1, 700);
+            system.publish(&cart).await;
+            carts.push(cart);
+            let ends = ends(&system, Topic::OrderingOrders, ADDED);
+            ends.into_iter().any(|end| end > Some(0))
+        })
+        .await;
     system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
 }

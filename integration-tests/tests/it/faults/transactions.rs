@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use audit::Rule;
+use contracts::Topic;
 use contracts::ids::{CheckoutId, checkout_id};
 use contracts::messages::CartCheckedOut;
-use contracts::{Message, Topic};
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
 use integration_tests::stranger::Stranger;
