@@ -75,7 +75,12 @@ impl Proxy {
     /// Listens on a port of its own and passes everything on to `target`
     /// ("host:port").
     pub async fn start(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_at("127.0.0.1:0", target).await
+    }
+
+    /// The same, where its clients have been told.
+    pub async fn start_at(address: &str, target: &str) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (network, watching) = watch::channel(Network::Up);
         let commits = Arc::<Commits>::default();

@@ -61,7 +61,12 @@ impl Parts {
     /// The parts that disturb nobody and are disturbed by nobody.
     pub(crate) async fn shared() -> Self {
         static STACK: OnceCell<Arc<Stack>> = OnceCell::const_new();
-        let start = || start(stack::Options::default());
+        let start = || {
+            start(stack::Options {
+                detour: true,
+                ..stack::Options::default()
+            })
+        };
         Self {
             stack: Arc::clone(STACK.get_or_init(start).await),
             _permit: None,

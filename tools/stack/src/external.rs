@@ -128,6 +128,7 @@ fn part(kind: PartKind, name: &str, address: Option<String>, url: &str) -> Part 
         address: address.unwrap_or_default(),
         url: url.to_owned(),
         process: None,
+        detour: None,
     }
 }
 

@@ -55,7 +55,7 @@ pub use guard::{Guard, Process, ProcessSpec, ProcessState, Stopping, User, serve
 pub use identity::ProcessId;
 pub use installation::Installation;
 pub use lifecycle::{GuardStatus, ProcessStatus, Status, down, lock, status};
-pub use part::{Part, PartKind};
+pub use part::{Detour, Part, PartKind};
 pub use progress::{Progress, Task};
 pub use provider::Provider;
 pub use records::{StoredRecord, stored_records};

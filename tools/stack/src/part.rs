@@ -20,6 +20,16 @@ pub enum PartKind {
     Postgres,
 }
 
+/// A second address of a broker, whose clients are told another port than it listens on.
+/// What is put between the two is a network of their own, which can be disturbed.
+#[derive(Debug, Clone)]
+pub struct Detour {
+    /// "host:port" for clients, where nothing listens yet.
+    pub told: String,
+    /// "host:port" of the broker.
+    pub listens: String,
+}
+
 /// A part that runs.
 #[derive(Debug)]
 pub struct Part {
@@ -35,6 +45,8 @@ pub struct Part {
     /// Its process, when the stack started one: tests kill, pause and restart
     /// it.
     pub process: Option<Process>,
+    /// A broker's second address, where it was asked for.
+    pub detour: Option<Detour>,
 }
 
 impl Part {

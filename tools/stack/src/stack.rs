@@ -40,6 +40,8 @@ pub struct Options {
     /// A schema registry that runs already, used by the native provider instead of one of
     /// its own.
     pub registry_url: Option<String>,
+    /// Whether brokers of the native provider have a second address, see [`Detour`].
+    pub detour: bool,
 }
 
 /// Running parts. They stop when this is dropped, and also when this process

@@ -48,7 +48,8 @@ The bounds are those of the table of runs: two checkouts, one piece of one produ
 sendings, a small number of faults. Beyond them the property tests of `crates/flow`
 draw longer stories at random, and `integration-tests` runs the real parts. One progress row stands for
 all partitions of an instance. The runtime is the model's own: that the real one keeps its rules is
-what `integration-tests` are for. An operator's `RESOLVE` comes with true evidence only; what is held
+what `integration-tests` are for. In the model a transaction of Kafka is one step: that a successor waits
+for one that is open is shown there, too. An operator's `RESOLVE` comes with true evidence only; what is held
 after an `ABANDON` is the operator's matter. A cart that asked for more checkouts than are remembered is
 turned away again by each repeat of a further request.
 ";

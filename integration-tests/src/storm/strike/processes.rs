@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use stack::{Part, PartKind, Process, ProcessState};
+use stack::{Part, PartKind, Process, ProcessState, Service};
 use tokio::time::{Instant, sleep};
 
 use crate::storm::schedule::{Event, Fault};
@@ -22,6 +22,8 @@ const POINTS: &[&str] = &[
     "while-publishing",
     "after-publishing",
 ];
+/// Where an orchestrator dies as well.
+const PUBLIC_POINTS: &[&str] = &["in-public-transaction", "after-public-transaction"];
 /// Longer than the orchestrator of a storm waits for an answer, a few times.
 const LATE: &str = "after-commit=4*sleep(4000)->off";
 /// In looks at the clock: at least five a second, and one for each batch.
@@ -32,7 +34,12 @@ const JUMPS: &str = "clock=20*return(3600000)->20*return(-3600000)->20*return(86
 pub(super) async fn visit(system: &System, service: &str, event: &Event, random: &mut StdRng) {
     let is_so = match event.fault {
         Fault::DieInBatch => {
-            let point = POINTS.choose(random).expect("some");
+            let public = match service == Service::Orchestrator.name() {
+                true => PUBLIC_POINTS,
+                false => &[],
+            };
+            let points = [POINTS, public].concat();
+            let point = points.choose(random).expect("some");
             format!("{point}={}*off->return", random.random_range(10..40))
         }
         Fault::DelayRecords => LATE.to_owned(),

@@ -104,6 +104,26 @@ async fn a_hold_that_succeeds_after_the_deadline_is_given_up() {
     assert!(gateway.given_up() >= 20, "{} holds", gateway.given_up());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn payment_killed_while_its_calls_are_out_asks_again_and_holds_once() {
+    let late = Misbehaviour::IsLate(Duration::from_secs(3));
+    let gateway = Gateway::start(late).await;
+    let system = start("gateway_killed", &gateway, Options::default(), 30_000).await;
+    let killed = async {
+        system
+            .wait_until("calls are out", async || gateway.misbehaved() >= 20)
+            .await;
+        system.kill_instance("payment", 0).await;
+        assert_eq!(gateway.repeated(), 0, "nothing was asked twice before");
+        system.start_service("payment").await;
+        system
+            .until("calls are repeated", async || gateway.repeated() > 0)
+            .await;
+    };
+    let carts = system.load_during(LOAD, killed).await;
+    assert_books_agree(&system, &gateway, &carts).await;
+}
+
 /// Calls that an instance of payment got an answer to.
 async fn answered(system: &System, index: usize) -> f64 {
     let calls = "payment_gateway_call_seconds_count";

@@ -7,6 +7,7 @@ mod crash_points;
 mod gateway;
 mod instances;
 mod kafka;
+mod network;
 mod postgres;
 mod records;
 mod registry;

@@ -13,7 +13,7 @@ use crate::command;
 use crate::error::{Error, Result};
 use crate::guard::{Guard, ProcessSpec, Stopping};
 use crate::kafka_admin;
-use crate::part::{Part, PartKind};
+use crate::part::{Detour, Part, PartKind};
 use crate::ports;
 use crate::progress::Progress;
 use crate::stack::Options;
@@ -36,8 +36,27 @@ struct Node {
     name: String,
     clients: u16,
     controller: u16,
+    detour: Option<Ports>,
     folder: PathBuf,
     log: PathBuf,
+}
+
+/// Of a [`Detour`].
+struct Ports {
+    told: u16,
+    listens: u16,
+}
+
+impl Ports {
+    fn free() -> Result<Self> {
+        let (told, listens) = (ports::free()?, ports::free()?);
+        Ok(Self { told, listens })
+    }
+
+    fn addresses(&self) -> Detour {
+        let [told, listens] = [self.told, self.listens].map(|port| format!("127.0.0.1:{port}"));
+        Detour { told, listens }
+    }
 }
 
 impl Node {
@@ -65,6 +84,7 @@ pub(super) async fn start(
                 },
                 clients: ports::free()?,
                 controller: ports::free()?,
+                detour: options.detour.then(Ports::free).transpose()?,
                 folder: part_folder(guard, base, &format!("kafka-{id}"))?,
                 log: base.join(format!("kafka-{id}.log")),
             })
@@ -90,6 +110,7 @@ pub(super) async fn start(
             address: node.address(),
             url: node.address(),
             process: Some(process),
+            detour: node.detour.as_ref().map(Ports::addresses),
         });
     }
     let bootstrap_servers = nodes
@@ -181,14 +202,18 @@ fn server_properties(node: &Node, nodes: &[Node]) -> String {
         .join(",");
     let replicas = nodes.len().min(3);
     let in_sync = replicas.saturating_sub(1).max(1);
+    let detour = |port: fn(&Ports) -> u16| {
+        let address = |ports| format!(",DETOUR://127.0.0.1:{}", port(ports));
+        node.detour.as_ref().map(address).unwrap_or_default()
+    };
     let mut text = format!(
         "process.roles=broker,controller\n\
          node.id={id}\n\
          controller.quorum.voters={voters}\n\
          controller.listener.names=CONTROLLER\n\
-         listeners=CLIENTS://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=CLIENTS://127.0.0.1:{clients}\n\
-         listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listeners=CLIENTS://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}{listens}\n\
+         advertised.listeners=CLIENTS://127.0.0.1:{clients}{told}\n\
+         listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT\n\
          inter.broker.listener.name=CLIENTS\n\
          log.dirs={data}\n\
          default.replication.factor={replicas}\n\
@@ -199,6 +224,8 @@ fn server_properties(node: &Node, nodes: &[Node]) -> String {
         id = node.id,
         clients = node.clients,
         controller = node.controller,
+        listens = detour(|ports| ports.listens),
+        told = detour(|ports| ports.told),
         data = node.folder.join("data").display(),
     );
     for (name, value) in TUNING {
@@ -253,6 +280,7 @@ mod tests {
             name: format!("Kafka {id}"),
             clients: 20_000 + id,
             controller: 21_000 + id,
+            detour: None,
             folder: PathBuf::from("/stack/kafka"),
             log: PathBuf::from("/stack/kafka.log"),
         }

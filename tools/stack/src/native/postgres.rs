@@ -90,6 +90,7 @@ pub(super) async fn start(
         address: format!("127.0.0.1:{port}"),
         url: admin_url.clone(),
         process: Some(process),
+        detour: None,
     };
     part.wait_ready(READY_LIMIT).await?;
     task.done(part.address.clone());

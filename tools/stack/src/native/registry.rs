@@ -67,6 +67,7 @@ pub(super) async fn start(
         address: format!("127.0.0.1:{port}"),
         url: url.clone(),
         process: Some(process),
+        detour: None,
     };
     part.wait_ready(READY_LIMIT).await?;
     task.done(url);
