@@ -489,6 +489,8 @@ async fn checkoutctl_as(
 async fn an_audit_under_load_finds_nothing_but_carts_in_flight() {
     let system = System::start("audit_live", Options::default()).await;
     let audits = async {
+        let begun = async || system.recorder.outcomes() > 0;
+        system.until("carts are under way", begun).await;
         for _ in 0..3 {
             // The load machine may be slow: a cart that takes a minute is none
             // of the audit's faults.
