@@ -16,8 +16,9 @@ use crate::rebalance::broken;
 
 /// Limit of asking a broker for the bounds of a log.
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Limit of reading the last records again; after that the worker starts again, because a
-/// log that was not compared may be another one.
+/// Limit of reading the next of the last records again; after that the worker starts again,
+/// because a log that was not compared may be another one. Of the next, and not of all: on
+/// a busy broker those of many partitions take longer each time, and would never be read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one poll waits.
 const POLL: Duration = Duration::from_millis(100);
@@ -122,9 +123,9 @@ impl Positions {
                 .map_err(broken)?;
         }
         reader.assign(&partitions).map_err(broken)?;
-        let begin = Instant::now();
+        let mut compared = Instant::now();
         while !last.is_empty() {
-            if begin.elapsed() > READ_TIMEOUT {
+            if compared.elapsed() > READ_TIMEOUT {
                 let places: Vec<_> = last.keys().map(Home::to_string).collect();
                 return Err(Fault::Broken(format!(
                     "the last records read could not be compared with the log within \
@@ -155,6 +156,11 @@ impl Positions {
                             offset,
                         }));
                     }
+                    compared = Instant::now();
+                    // What comes after it is not wanted, and may be much.
+                    let mut read = TopicPartitionList::new();
+                    read.add_partition(record.topic(), record.partition());
+                    reader.pause(&read).map_err(broken)?;
                 }
                 Some(Err(error)) => return Err(broken(error)),
                 None => {}
