@@ -118,18 +118,6 @@ impl System {
         })
         .await;
     }
-
-    /// Waits until a condition holds, asked again and again.
-    pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let asking = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, asking).await.is_err() {
-            panic!("not within {PATIENCE:?}: {what}");
-        }
-    }
 }
 
 async fn counted(system: &System, instance: &ServiceInstance, metric: &str, label: &str) -> f64 {

@@ -36,7 +36,7 @@ use crate::world::{self, Parts};
 use crate::{PATIENCE, Proxy, Recorder};
 
 /// Pause between two tries, or looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The services, by name.
 pub const SERVICES: &[&str] = Service::NAMES;
@@ -509,7 +509,7 @@ impl System {
 
     /// Waits until the first instance of a service has logged this text.
     pub async fn until_logged(&self, name: &str, text: &str) {
-        self.wait_until(&format!("{name} logs {text:?}"), async || {
+        self.until(&format!("{name} logs {text:?}"), async || {
             self.log(name, 0).await.contains(text)
         })
         .await;

@@ -21,6 +21,8 @@ pub(crate) enum Point {
     WhilePublishing,
     /// All messages are handed over; none need be acknowledged.
     AfterPublishing,
+    /// The public messages are in a transaction of Kafka, and no proof of a membership is.
+    BeforePublicOffsets,
     /// The public messages and the offsets are in a transaction of Kafka that is open.
     InPublicTransaction,
     /// That transaction is committed, and the rows do not say so.
@@ -44,6 +46,7 @@ pub(crate) fn reach(point: Point) {
         Point::AfterCommit => "after-commit",
         Point::WhilePublishing => "while-publishing",
         Point::AfterPublishing => "after-publishing",
+        Point::BeforePublicOffsets => "before-public-offsets",
         Point::InPublicTransaction => "in-public-transaction",
         Point::AfterPublicTransaction => "after-public-transaction",
     };

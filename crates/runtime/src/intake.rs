@@ -214,8 +214,8 @@ impl Intake {
             // It owns nothing any more: whoever claims a partition fences it.
             tracing::warn!(
                 ?limit,
-                "the consumer has not left the group in time; it is left to itself, and \
-                 Kafka puts it out after SESSION_TIMEOUT_MS"
+                "the consumer has not left the group in time; it is left to itself, and leaves \
+                 when the broker that it waits for has answered or is given up"
             );
         }
     }

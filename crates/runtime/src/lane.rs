@@ -462,6 +462,9 @@ impl Worker {
                 element.set_metadata(format!("{MARK}{}", known.published));
             }
         }
+        if !publications.is_empty() {
+            reach(Point::BeforePublicOffsets);
+        }
         let group = self.membership.group_metadata();
         // Asked afterwards: what a member that joined anew proves is not of this lane.
         let group = group.filter(|_| !self.given_up.load(Ordering::SeqCst));

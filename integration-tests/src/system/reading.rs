@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use audit::{Kafka, LogReader};
 use contracts::ids::{CheckoutId, checkout_id};
-use contracts::messages::CartCheckedOut;
+use contracts::messages::{CartCheckedOut, FailureReason};
 use contracts::{Message, RecordType, Topic};
 use rdkafka::Offset;
 use rdkafka::message::Message as _;
@@ -56,6 +56,24 @@ impl System {
             }
         });
         messages
+    }
+
+    /// Fails if a checkout failed for anything but what the customer asked for.
+    pub fn assert_nobody_given_up(&self) {
+        for message in self.public_messages() {
+            let Message::CheckoutFailed(failed) = message else {
+                continue;
+            };
+            let reason = failed.reason;
+            assert!(
+                matches!(
+                    reason,
+                    FailureReason::OutOfStock | FailureReason::PaymentDeclined
+                ),
+                "{reason:?}: {}",
+                failed.cart_id
+            );
+        }
     }
 
     /// Fails if anything was ever on a dead-letter topic.

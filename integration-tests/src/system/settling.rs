@@ -7,7 +7,7 @@ use std::time::Duration;
 use audit::DeadLetter;
 use contracts::messages::CartCheckedOut;
 use rdkafka::producer::Producer;
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 
 use super::{LOOK_AGAIN, System};
 use crate::PATIENCE;
@@ -32,7 +32,7 @@ impl System {
                 let (topic, partition): (String, i32) = (row.get(0), row.get(1));
                 let name = format!("{}{topic}", self.installation.topic_prefix);
                 let end = self.end(&topic, partition);
-                self.wait_until(&format!("{service} reads {name}"), async || {
+                self.until(&format!("{service} reads {name}"), async || {
                     let sql = format!("{sql} WHERE topic = $1 AND partition = $2");
                     let row = &self.query(service, &sql, &[&topic, &partition]).await[0];
                     row.get::<_, i64>(2) >= end
@@ -43,14 +43,15 @@ impl System {
     }
 
     /// Waits until a condition holds that is looked at again and again.
-    pub async fn wait_until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let begin = Instant::now();
-        while !holds().await {
-            assert!(
-                begin.elapsed() < PATIENCE,
-                "{what}: not within {PATIENCE:?}"
-            );
-            sleep(LOOK_AGAIN).await;
+    pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let looking = async {
+            while !holds().await {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        // A look that hangs is given up, too.
+        if timeout(PATIENCE, looking).await.is_err() {
+            panic!("not within {PATIENCE:?}: {what}");
         }
     }
 

@@ -76,7 +76,7 @@ async fn leave_what_is_aborted(system: &System) {
     let stranger = Stranger::begin(system, Topic::OrderingOrders).await;
     // What has not been sent when its transaction is aborted never is.
     system
-        .wait_until("the stranger's record is on the topic", async || {
+        .until("the stranger's record is on the topic", async || {
             let held = system.counted("orchestrator", 0, "saga_readers_held_records", "");
             held.await > 0.0
         })

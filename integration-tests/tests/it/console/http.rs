@@ -26,7 +26,7 @@ pub(super) async fn until_said(system: &System, console: &Console, path: &str, t
     let mut page = String::new();
     let missing = |page: &str| texts.iter().find(|text| !page.contains(**text)).copied();
     system
-        .wait_until(&format!("{path} says {texts:?}"), async || {
+        .until(&format!("{path} says {texts:?}"), async || {
             page = console.page(path).await;
             if let Some(text) = missing(&page) {
                 eprintln!("{path} does not say {text:?} yet");
@@ -97,9 +97,7 @@ async fn overview(system: &System, console: &Console, ordered: &CartCheckedOut) 
                 "href=\"/sagas?state=STUCK\"><span class=\"label\">Stuck</span> <strong>4",
             )
     };
-    system
-        .wait_until("the overview counts outcomes", counted)
-        .await;
+    system.until("the overview counts outcomes", counted).await;
     let address = format!("/carts/{}", ordered.cart_id);
     // Brakes are off here; who is away, is told.
     let brake = "<th scope=\"row\">payments</th><td data-name=\"Brake\"><span class=\"mark plain\">off</span>";

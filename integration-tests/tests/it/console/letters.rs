@@ -49,7 +49,7 @@ pub(super) async fn by_reason(system: &System, console: &Console, operator: &Sig
     let done = confirm(console, operator, &path, "letter", &[]).await;
     assert!(done.contains("2 of 2 letters discarded"), "{done}");
     system
-        .wait_until("it comes back", async || {
+        .until("it comes back", async || {
             let page = console.page("/letters").await;
             let open = values(&page, "letter");
             open.len() == 1 && !letters.contains(&open[0]) && page.contains(OPERATOR)

@@ -94,7 +94,7 @@ impl Console {
         let process = system.run_beside("console", program, Vec::new(), env).await;
         let mut port = String::new();
         system
-            .wait_until("the console listens", async || {
+            .until("the console listens", async || {
                 port = std::fs::read_to_string(&port_file).unwrap_or_default();
                 !port.is_empty()
             })

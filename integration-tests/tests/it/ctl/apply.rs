@@ -162,13 +162,13 @@ async fn stock_is_set_from_the_command_line() {
     let shown = set(&[format!("{one}=7"), format!("{other}=0")]).await;
     assert_eq!(shown.json(0)["delivered"], 2);
     system
-        .wait_until("both are set", async || {
+        .until("both are set", async || {
             (on_hand(&one).await, on_hand(&other).await) == (Some(7), Some(0))
         })
         .await;
     set(&[format!("{one}=3")]).await.json(0);
     system
-        .wait_until("it is set anew", async || on_hand(&one).await == Some(3))
+        .until("it is set anew", async || on_hand(&one).await == Some(3))
         .await;
 
     let ran = set(&[format!("{one}=-1")]).await;

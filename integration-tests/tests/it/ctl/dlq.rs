@@ -140,7 +140,7 @@ async fn dead_letters_are_grouped_redriven_and_discarded() {
     assert_eq!(shown["failed"], 0, "{shown:#}");
     assert_eq!(shown["letters"][0]["result"], "redriven", "{shown:#}");
     system
-        .wait_until("it comes back", async || {
+        .until("it comes back", async || {
             texts(&list(&[], 1).await["letters"], "code").len() == 2
         })
         .await;

@@ -41,7 +41,7 @@ async fn plans_and_drift_are_told_and_nothing_is_changed() {
         .await
         .expect("altered");
     system
-        .wait_until("the drift is seen", async || {
+        .until("the drift is seen", async || {
             let ran = run(&system, &["topics", "drift", "--json"]).await;
             ran.status == Some(1) && ran.out.contains("12345")
         })

@@ -111,7 +111,7 @@ async fn payment_killed_while_its_calls_are_out_asks_again_and_holds_once() {
     let system = start("gateway_killed", &gateway, Options::default(), 30_000).await;
     let killed = async {
         system
-            .wait_until("calls are out", async || gateway.misbehaved() >= 20)
+            .until("calls are out", async || gateway.misbehaved() >= 20)
             .await;
         system.kill_instance("payment", 0).await;
         assert_eq!(gateway.repeated(), 0, "nothing was asked twice before");
@@ -142,7 +142,7 @@ async fn two_instances_that_both_get_the_gateways_answer_hold_once() {
     let paused = async {
         // Some of its calls are out now.
         system
-            .wait_until("calls are out", async || gateway.misbehaved() >= 20)
+            .until("calls are out", async || gateway.misbehaved() >= 20)
             .await;
         system.freeze_instance("payment", 0).await;
         let before = answered(&system, 1).await;

@@ -16,3 +16,4 @@ mod storm;
 mod stuck;
 mod topics;
 mod transactions;
+mod zombies;

@@ -44,7 +44,7 @@ async fn services_that_start_without_a_registry_wait_for_it_and_say_so() {
     system.publish_all(&carts.iter().collect::<Vec<_>>()).await;
     for service in SERVICES {
         system
-            .wait_until(&format!("{service} is not ready"), async || {
+            .until(&format!("{service} is not ready"), async || {
                 let Some((status, body)) = readiness(&system, service).await else {
                     return false;
                 };

@@ -63,7 +63,7 @@ async fn rows_that_somebody_else_changes_all_the_time_are_read_again() {
         for (service, table, key) in KEPT {
             let before = batches(&system, service, "stale").await;
             system
-                .wait_until(&format!("{service} meets a row of {table}"), async || {
+                .until(&format!("{service} meets a row of {table}"), async || {
                     write_all(&system, service, table, key).await;
                     batches(&system, service, "stale").await > before
                 })

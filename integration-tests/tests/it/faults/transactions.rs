@@ -25,15 +25,23 @@ async fn gauge(system: &System, name: &str) -> f64 {
         .fold(0.0, f64::max)
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let begin = Instant::now();
-    while !holds().await {
-        assert!(
-            begin.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
-        sleep(Duration::from_millis(100)).await;
-    }
+type Environment = &'static [(&'static str, &'static str, &'static str)];
+
+async fn start(name: &str, environment: Environment) -> System {
+    let options = Options {
+        environment,
+        ..Options::default()
+    };
+    System::start(name, options).await
+}
+
+/// Publishes a cart that is to be ordered.
+async fn order(system: &System) -> CartCheckedOut {
+    let sku = product();
+    system.set_stock(&sku, 1).await;
+    let cart = cart(&sku, 1, 700);
+    system.publish(&cart).await;
+    cart
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,28 +55,20 @@ async fn a_transaction_that_an_orchestrator_does_not_end_is_reported_until_it_do
         ),
         ("orchestrator", "TRANSACTION_WARN_AFTER_MS", "500"),
     ];
-    let system = System::start(
-        "open_transaction",
-        Options {
-            environment,
-            ..Options::default()
-        },
-    )
-    .await;
-    let sku = product();
-    system.set_stock(&sku, 1).await;
-    let cart = cart(&sku, 1, 700);
-    system.publish(&cart).await;
-    until("the gauge shows it", async || {
-        gauge(&system, "saga_transaction_open_seconds").await > 0.5
-    })
-    .await;
+    let system = start("open_transaction", environment).await;
+    let cart = order(&system).await;
+    system
+        .until("the gauge shows it", async || {
+            gauge(&system, "saga_transaction_open_seconds").await > 0.5
+        })
+        .await;
     let says = "a transaction of this instance is still open";
     system.until_logged("orchestrator", says).await;
-    until("the gauge is at rest", async || {
-        gauge(&system, "saga_transaction_open_seconds").await == 0.0
-    })
-    .await;
+    system
+        .until("the gauge is at rest", async || {
+            gauge(&system, "saga_transaction_open_seconds").await == 0.0
+        })
+        .await;
     system.assert_settled(&[cart]).await;
 }
 
@@ -83,18 +83,8 @@ async fn a_transaction_that_does_not_end_is_given_up_and_its_outcome_published_o
         ),
         ("orchestrator", "TRANSACTION_TIMEOUT_MS", "2000"),
     ];
-    let system = System::start(
-        "endless_transaction",
-        Options {
-            environment,
-            ..Options::default()
-        },
-    )
-    .await;
-    let sku = product();
-    system.set_stock(&sku, 1).await;
-    let cart = cart(&sku, 1, 700);
-    system.publish(&cart).await;
+    let system = start("endless_transaction", environment).await;
+    let cart = order(&system).await;
     for says in [
         "a transaction did not end within 4s",
         "it is left to itself",
@@ -115,41 +105,34 @@ async fn a_hanging_transaction_on_a_public_topic_is_reported_until_it_ends() {
         ("orchestrator", "TRANSACTION_WARN_AFTER_MS", "500"),
         ("orchestrator", "READERS_CHECK_INTERVAL_MS", "200"),
     ];
-    let system = System::start(
-        "hanging_transaction",
-        Options {
-            environment,
-            ..Options::default()
-        },
-    )
-    .await;
+    let system = start("hanging_transaction", environment).await;
     let topic = system.names.name(Topic::OrderingOrders).to_owned();
     let stranger = Stranger::begin(&system, Topic::OrderingOrders).await;
-    until("the gauge shows it", async || {
-        gauge(&system, "saga_readers_held_seconds{").await > 0.5
-    })
-    .await;
+    system
+        .until("the gauge shows it", async || {
+            gauge(&system, "saga_readers_held_seconds{").await > 0.5
+        })
+        .await;
     assert!(gauge(&system, "saga_readers_held_records{").await >= 1.0);
-    until("the log says what to do", async || {
-        let instance = system.instance("orchestrator", 0).await;
-        let log = std::fs::read_to_string(instance.process.log()).expect("a log");
-        log.contains("holds the readers of the topic back")
-            && log.contains(&topic)
-            && log.contains("kafka-transactions.sh find-hanging")
-    })
-    .await;
+    system
+        .until("the log says what to do", async || {
+            let instance = system.instance("orchestrator", 0).await;
+            let log = std::fs::read_to_string(instance.process.log()).expect("a log");
+            log.contains("holds the readers of the topic back")
+                && log.contains(&topic)
+                && log.contains("kafka-transactions.sh find-hanging")
+        })
+        .await;
 
     stranger.abort().await;
-    until("the gauge is at rest", async || {
-        gauge(&system, "saga_readers_held_seconds{").await == 0.0
-            && gauge(&system, "saga_readers_held_records{").await == 0.0
-    })
-    .await;
+    system
+        .until("the gauge is at rest", async || {
+            gauge(&system, "saga_readers_held_seconds{").await == 0.0
+                && gauge(&system, "saga_readers_held_records{").await == 0.0
+        })
+        .await;
     // Nobody was hurt.
-    let sku = product();
-    system.set_stock(&sku, 1).await;
-    let cart = cart(&sku, 1, 700);
-    system.publish(&cart).await;
+    let cart = order(&system).await;
     system.assert_settled(&[cart]).await;
 }
 
@@ -160,14 +143,7 @@ async fn transactions_switched_on_and_off_between_crashes_lose_nothing_and_go_on
         // What was published last stays in the rows for the next owner.
         ("orchestrator", "SETTLE_AFTER_MS", "60000"),
     ];
-    let system = System::start(
-        "transactions_switched",
-        Options {
-            environment,
-            ..Options::default()
-        },
-    )
-    .await;
+    let system = start("transactions_switched", environment).await;
     let sku = product();
     system.set_stock(&sku, 100).await;
     let mut counted = 0;

@@ -54,7 +54,7 @@ async fn rules_and_dashboard_ask_for_nothing_that_services_do_not_expose() {
         let exposed = system.get_text("order", "/metrics").await;
         exposed.contains("saga_faults_total")
     };
-    system.wait_until("a fault is counted", faulty).await;
+    system.until("a fault is counted", faulty).await;
     in_the_way.batch_execute("ROLLBACK").await.unwrap();
     system.outcome(&ordered).await;
     let failed = cart(&sku, 2_000, 700);
@@ -88,9 +88,7 @@ async fn rules_and_dashboard_ask_for_nothing_that_services_do_not_expose() {
         eprintln!("not exposed so far: {missing:?}");
         missing.is_empty()
     };
-    system
-        .wait_until("all that is asked for is exposed", look)
-        .await;
+    system.until("all that is asked for is exposed", look).await;
 }
 
 /// The orchestrator's offsets are committed by transactions, the others' by the consumer.
@@ -115,11 +113,11 @@ async fn a_service_tells_how_much_it_has_still_to_handle() {
             carts.push(cart);
         }
         system
-            .wait_until(&format!("{service} is behind"), async || lag().await >= 3.0)
+            .until(&format!("{service} is behind"), async || lag().await >= 3.0)
             .await;
         in_the_way.batch_execute("ROLLBACK").await.unwrap();
         system
-            .wait_until(&format!("{service} has caught up"), async || {
+            .until(&format!("{service} has caught up"), async || {
                 lag().await == 0.0
             })
             .await;

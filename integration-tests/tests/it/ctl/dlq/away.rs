@@ -69,7 +69,7 @@ async fn a_redrive_that_loses_kafka_tells_what_became_of_each_letter() {
 
     // What it says to do helps.
     system
-        .wait_until("Kafka answers again", async || {
+        .until("Kafka answers again", async || {
             let ran = run(&system, &["dlq", "list", "--json"]).await;
             ran.status == Some(1)
         })
