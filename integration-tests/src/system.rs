@@ -201,7 +201,7 @@ pub struct System {
     pub recorder: Recorder,
     pub http: reqwest::Client,
     codec: Codec,
-    producer: FutureProducer,
+    producer: std::sync::Mutex<FutureProducer>,
     installation: Installation,
     parts: Parts,
     options: Options,
@@ -253,7 +253,7 @@ impl System {
         let codec = Codec::connect(&registry, names.clone(), RecordType::ALL)
             .await
             .expect("all schemas are registered");
-        let producer = publishing::producer(&installation);
+        let producer = publishing::producer(&installation).into();
         let proxies = match options.proxies {
             true => Some(Proxies::start(&installation).await),
             false => None,

@@ -20,6 +20,8 @@ const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 /// because a log that was not compared may be another one. Of the next, and not of all: on
 /// a busy broker those of many partitions take longer each time, and would never be read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is asked of each partition at once: one record, but a broker gives whole batches.
+const FETCH_BYTES: &str = "65536";
 /// How long one poll waits.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -68,6 +70,7 @@ impl Positions {
         config
             .set("fetch.wait.max.ms", "10")
             .set("queued.min.messages", "1")
+            .set("fetch.message.max.bytes", FETCH_BYTES)
             .set("statistics.interval.ms", "0")
             // Whatever is at the offset is compared.
             .set("isolation.level", "read_uncommitted");

@@ -95,16 +95,22 @@ impl System {
         self.send(record).await;
     }
 
+    /// The client of now.
+    pub(super) fn producer(&self) -> FutureProducer {
+        self.producer.lock().expect("no panic").clone()
+    }
+
     /// Sends a record until Kafka has it. A client that cannot for long is replaced, as a
     /// shop would do: it has been seen not to come back from a broker that hung.
     async fn send<'a>(&self, record: impl Fn() -> FutureRecord<'a, [u8], [u8]>) {
         let begin = Instant::now();
-        let mut producer = self.producer.clone();
+        let mut producer = self.producer();
         while let Err((error, _)) = producer.send(record(), PATIENCE).await {
             eprintln!("not published, trying again: {error}");
             assert!(begin.elapsed() < PATIENCE, "not published: {error}");
             sleep(LOOK_AGAIN).await;
             producer = self::producer(&self.installation);
+            *self.producer.lock().expect("no panic") = producer.clone();
         }
     }
 

@@ -17,7 +17,8 @@ impl System {
     pub fn end(&self, topic: &str, partition: i32) -> i64 {
         let name = format!("{}{topic}", self.installation.topic_prefix);
         tokio::task::block_in_place(|| {
-            let client = self.producer.client();
+            let producer = self.producer();
+            let client = producer.client();
             client.fetch_watermarks(&name, partition, PATIENCE)
         })
         .expect("watermarks")
