@@ -21,8 +21,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::Cluster;
 
-/// Pause between two looks at the cluster's metadata.
+/// First pause between two looks at the cluster's metadata; the next is twice as long. A
+/// look is work for a broker that has many topics, and is busy making ours.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Longest pause.
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(500);
 
 /// What may differ from `topics.yaml` in one installation.
 #[derive(Clone, Debug)]
@@ -316,6 +319,7 @@ async fn wait_until_visible(
     deadline: Instant,
 ) -> anyhow::Result<()> {
     let mut absent = None;
+    let mut pause = LOOK_AGAIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match found(cluster, left.max(LOOK_AGAIN)).await {
@@ -343,7 +347,8 @@ async fn wait_until_visible(
                 names.join(", ")
             );
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK_AGAIN_MAX);
     }
 }
 
