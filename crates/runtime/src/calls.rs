@@ -69,10 +69,13 @@ impl<H: Handler> Calls<H> {
             let Ok(_permit) = running.acquire().await else {
                 return;
             };
+            // Its worker has ended while it waited: the timer makes the call again.
+            if sender.is_closed() {
+                return;
+            }
             let Call { home, trace, call } = call;
             let answer = handler.call(call).await;
-            // Nobody listens any more when the worker has ended; the timer makes
-            // the call again.
+            // Here as well.
             let _ = sender.send(Answer {
                 home,
                 trace,

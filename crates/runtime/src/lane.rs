@@ -28,7 +28,6 @@ use crate::fault::{Fault, RunError};
 use crate::measure;
 use crate::polled::PolledProducer;
 use crate::publisher::{Group, Shared, producer_config, record};
-use crate::readers::Readers;
 use crate::rebalance::Membership;
 use crate::settings::Settings;
 use crate::stored::StoredRecord;
@@ -69,8 +68,8 @@ enum Request {
     Publish(Publication),
     /// Where reading stands; told to Kafka with the next transaction.
     Positions(Vec<(Home, i64)>),
-    /// What a home that is owned from now on has published already.
-    Owned(Home, i64),
+    /// What is known of a home that is owned from now on.
+    Owned(Home, Known),
     /// Homes are given up; answered when no transaction will name them any more.
     Disowned(Vec<Home>, oneshot::Sender<()>),
     Stop,
@@ -80,20 +79,45 @@ enum Request {
 pub(crate) struct Lane {
     requests: Sender<Request>,
     thread: JoinHandle<()>,
-    open_since: OpenSince,
+    busy: Busy,
     /// No transaction is tried again.
     stop: Arc<AtomicBool>,
-    /// The thread is left to itself.
+    /// Nothing is committed any more.
     given_up: Arc<AtomicBool>,
     /// How long a transaction may take with all its tries. The client cannot be trusted to
     /// return: `send_offsets_to_transaction` has no limit once the offsets are on their way
     /// to a group coordinator that was killed (librdkafka 2.12; its issues 5456 and 5511).
     limit: Duration,
-    _readers: Readers,
 }
 
-/// When the transaction that is open was begun, or the client for them; `None` when none is.
-type OpenSince = Arc<Mutex<Option<Instant>>>;
+/// What the client is at, and since when; `None` while it waits for work.
+type Busy = Arc<Mutex<Option<(Work, Instant)>>>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Beginning,
+    Transaction,
+    Closing,
+}
+
+impl Work {
+    fn did_not(self) -> &'static str {
+        match self {
+            Self::Beginning => "the client for transactions did not begin",
+            Self::Transaction => "a transaction did not end",
+            Self::Closing => "the client for transactions did not close",
+        }
+    }
+}
+
+/// Gives a lane up when it is dropped, see [`Lane::give_up`].
+pub(crate) struct GivesUp(Arc<AtomicBool>);
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 impl Lane {
     /// Starts the lane of a member of the group.
@@ -120,10 +144,10 @@ impl Lane {
         // Bounded all the same: no more publications wait than messages may be
         // unacknowledged.
         let (requests, receiver) = mpsc::channel();
-        let open_since = OpenSince::default();
+        let busy = Busy::default();
         let [stop, given_up] = [const { AtomicBool::new(false) }; 2].map(Arc::new);
-        let worker = Worker {
-            open_since: Arc::clone(&open_since),
+        let mut worker = Worker {
+            busy: Arc::clone(&busy),
             stop: Arc::clone(&stop),
             given_up: Arc::clone(&given_up),
             producer,
@@ -138,40 +162,43 @@ impl Lane {
         let thread = std::thread::Builder::new()
             .name("lane".into())
             .spawn(move || {
-                let given_up = Arc::clone(&worker.given_up);
                 let result = worker.run(&receiver);
-                if given_up.load(Ordering::Relaxed) {
-                    tracing::warn!(?result, "the transaction that was left to itself has ended");
+                if worker.given_up.load(Ordering::SeqCst) {
+                    tracing::info!(?result, "a client for transactions that was given up ends");
                 } else if let Err(error) = result {
                     shared.break_down(format!("a transaction failed: {error}"));
                 }
+                // The client ends with it, which can take its time.
+                worker.begin(Work::Closing);
             })
             .map_err(|error| RunError::Defect(format!("no thread for transactions: {error}")))?;
         Ok(Self {
             requests,
             thread,
-            open_since,
+            busy,
             stop,
             given_up,
             limit: timeout.saturating_mul(2),
-            _readers: Readers::start(settings, topics)?,
         })
     }
 
     /// How long the transaction that is open has been; zero when none is.
     pub(crate) fn open_for(&self) -> Duration {
-        let open_since = *locked(&self.open_since);
-        open_since.map_or(Duration::ZERO, |since| since.elapsed())
+        match *locked(&self.busy) {
+            Some((Work::Transaction, since)) => since.elapsed(),
+            _ => Duration::ZERO,
+        }
     }
 
-    /// Fails once the transaction that is open does not end.
+    /// Fails once the client does not come back from what it is at.
     pub(crate) fn check(&self) -> Result<(), Fault> {
-        match self.open_for() > self.limit {
-            false => Ok(()),
-            true => Err(Fault::Broken(format!(
-                "a transaction did not end within {:?}",
+        match *locked(&self.busy) {
+            Some((work, since)) if since.elapsed() > self.limit => Err(Fault::Broken(format!(
+                "{} within {:?}",
+                work.did_not(),
                 self.limit
             ))),
+            _ => Ok(()),
         }
     }
 
@@ -186,9 +213,9 @@ impl Lane {
         self.send(Request::Positions(offsets))
     }
 
-    /// A home is owned from now on, with so much published.
-    pub(crate) fn own(&self, home: Home, published: i64) -> Result<(), Fault> {
-        self.send(Request::Owned(home, published))
+    /// A home is owned from now on.
+    pub(crate) fn own(&self, home: Home, known: Known) -> Result<(), Fault> {
+        self.send(Request::Owned(home, known))
     }
 
     /// Gives homes up: an offset that this member committed later would overwrite
@@ -212,6 +239,12 @@ impl Lane {
         self.given_up.store(true, Ordering::SeqCst);
     }
 
+    /// Gives it up when dropped. To be dropped before the membership can be given up with
+    /// nobody left to end the transaction first, as when a stop takes too long.
+    pub(crate) fn gives_up(&self) -> GivesUp {
+        GivesUp(Arc::clone(&self.given_up))
+    }
+
     fn send(&self, request: Request) -> Result<(), Fault> {
         self.requests.send(request).map_err(|_| ended())
     }
@@ -226,10 +259,11 @@ impl Lane {
             if self.check().is_err() {
                 self.give_up();
                 measure::transaction_abandoned();
-                // Kafka refuses it, or has it already: then the next owner waits for its end.
+                // Kafka refuses its transaction, or has it already: then the next owner waits
+                // for its end.
                 tracing::warn!(
-                    "a transaction does not end; it is left to itself, and Kafka ends it after \
-                     TRANSACTION_TIMEOUT_MS"
+                    "the client for transactions is left to itself; what it has open, Kafka \
+                     ends after TRANSACTION_TIMEOUT_MS"
                 );
                 return;
             }
@@ -300,9 +334,11 @@ impl Deliveries {
 
 /// What is known of a home.
 #[derive(Clone, Copy, Default)]
-struct Known {
-    published: i64,
-    next_offset: i64,
+pub(crate) struct Known {
+    /// The sequence number of the last public output that is out.
+    pub(crate) published: i64,
+    /// Where reading stands.
+    pub(crate) next_offset: i64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -310,7 +346,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 struct Worker {
-    open_since: OpenSince,
+    busy: Busy,
     stop: Arc<AtomicBool>,
     given_up: Arc<AtomicBool>,
     producer: PolledProducer<LaneContext>,
@@ -324,10 +360,18 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, requests: &Receiver<Request>) -> Result<(), KafkaError> {
-        *locked(&self.open_since) = Some(Instant::now());
+    fn begin(&self, work: Work) {
+        *locked(&self.busy) = Some((work, Instant::now()));
+    }
+
+    fn end(&self) {
+        *locked(&self.busy) = None;
+    }
+
+    fn run(&mut self, requests: &Receiver<Request>) -> Result<(), KafkaError> {
+        self.begin(Work::Beginning);
         self.producer.init_transactions(self.timeout)?;
-        *locked(&self.open_since) = None;
+        self.end();
         let mut stop = false;
         while !stop {
             let Ok(first) = requests.recv() else {
@@ -351,8 +395,8 @@ impl Worker {
                             moved.insert(home, ());
                         }
                     }
-                    Request::Owned(home, published) => {
-                        self.homes.entry(home).or_default().published = published;
+                    Request::Owned(home, known) => {
+                        self.homes.insert(home, known);
                     }
                     Request::Disowned(homes, done) => {
                         disowned = Some((homes, done));
@@ -374,12 +418,12 @@ impl Worker {
             }
             if !moved.is_empty() {
                 let started = Instant::now();
-                *locked(&self.open_since) = Some(started);
+                self.begin(Work::Transaction);
                 self.transaction(&publications, moved.keys().copied())?;
                 if !publications.is_empty() {
                     reach(Point::AfterPublicTransaction);
                 }
-                *locked(&self.open_since) = None;
+                self.end();
                 metrics::histogram!("saga_transaction_seconds").record(started.elapsed());
             }
             for publication in publications {

@@ -69,7 +69,7 @@ fn describe() {
     );
     describe_counter!(
         "saga_transactions_abandoned_total",
-        "Transactions on public topics that did not end and were left to themselves, each with its client"
+        "Clients for transactions on public topics that did not come back and were left to themselves"
     );
     describe_counter!(
         "saga_inputs_dropped_total",
@@ -98,7 +98,7 @@ pub(crate) fn database_trip() {
     counter!("saga_database_trips_total").increment(1);
 }
 
-/// A transaction that did not end was left to itself.
+/// A client for transactions was left to itself.
 pub(crate) fn transaction_abandoned() {
     counter!("saga_transactions_abandoned_total").increment(1);
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::batch::Batch;
 use crate::fault::{Fault, RunError};
 use crate::intake::{Intake, RawRecord};
-use crate::lane::Publication;
+use crate::lane::{Known, Publication};
 use crate::publisher::Group;
 use crate::rebalance::{Notice, Position};
 use crate::stored::StoredRecord;
@@ -116,7 +116,12 @@ impl<H: Handler> Worker<H> {
             let home = claimed.home;
             let published = published.get(&home).copied().unwrap_or(0);
             if let Some(lane) = &self.lane {
-                lane.own(home, published)?;
+                let next_offset = claimed.read_to.map_or(0, |read_to| read_to.next_offset);
+                let known = Known {
+                    published,
+                    next_offset,
+                };
+                lane.own(home, known)?;
             }
             let outputs = self
                 .publish_stored(home, &claimed.outputs, published)

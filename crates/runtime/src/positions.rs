@@ -60,11 +60,13 @@ pub(crate) fn made_anew(line: &str) -> Option<&str> {
 /// Checks positions.
 pub(crate) struct Positions {
     config: ClientConfig,
+    /// Of one check. Nothing is read meanwhile, of no partition.
+    limit: Duration,
 }
 
 impl Positions {
-    /// `config` is that of the consumer.
-    pub(crate) fn new(config: &ClientConfig) -> Self {
+    /// `config` is that of the consumer; a check takes no longer than `limit`.
+    pub(crate) fn new(config: &ClientConfig, limit: Duration) -> Self {
         let mut config = config.clone();
         // It reads beside the group, and no more than it has to.
         config
@@ -74,7 +76,7 @@ impl Positions {
             .set("statistics.interval.ms", "0")
             // Whatever is at the offset is compared.
             .set("isolation.level", "read_uncommitted");
-        Self { config }
+        Self { config, limit }
     }
 
     /// Refuses positions that are not in their log, and those whose last record
@@ -85,11 +87,13 @@ impl Positions {
         topics: &TopicNames,
         read: Vec<(Home, ReadTo)>,
     ) -> Result<(), Fault> {
+        let begin = Instant::now();
+        let left = || self.limit.saturating_sub(begin.elapsed());
         let mut last = BTreeMap::new();
         for (home, read_to) in read {
             let (topic, next_offset) = (topics.name(home.topic), read_to.next_offset);
             let (low, high) = consumer
-                .fetch_watermarks(topic, home.partition, WATERMARK_TIMEOUT)
+                .fetch_watermarks(topic, home.partition, WATERMARK_TIMEOUT.min(left()))
                 .map_err(broken)?;
             if !(low..=high).contains(&next_offset) {
                 return Err(Fault::Fatal(RunError::PositionLost {
@@ -104,7 +108,7 @@ impl Positions {
                 last.insert(home, (next_offset - 1, digest));
             }
         }
-        self.check_last(topics, last)
+        self.check_last(topics, last, begin + self.limit)
     }
 
     /// Reads the last records again and compares. Where none is, there was one: no topic
@@ -113,6 +117,7 @@ impl Positions {
         &self,
         topics: &TopicNames,
         mut last: BTreeMap<Home, (i64, i64)>,
+        deadline: Instant,
     ) -> Result<(), Fault> {
         if last.is_empty() {
             return Ok(());
@@ -128,12 +133,13 @@ impl Positions {
         reader.assign(&partitions).map_err(broken)?;
         let mut compared = Instant::now();
         while !last.is_empty() {
-            if compared.elapsed() > READ_TIMEOUT {
+            if compared.elapsed() > READ_TIMEOUT || Instant::now() > deadline {
                 let places: Vec<_> = last.keys().map(Home::to_string).collect();
                 return Err(Fault::Broken(format!(
                     "the last records read could not be compared with the log within \
-                     {READ_TIMEOUT:?}; if that goes on, see whether these were deleted and made \
-                     anew: {}",
+                     {READ_TIMEOUT:?} each and {:?} in all; if that goes on, see whether these \
+                     were deleted and made anew: {}",
+                    self.limit,
                     places.join(", ")
                 )));
             }

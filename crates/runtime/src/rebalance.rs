@@ -53,8 +53,9 @@ pub(crate) enum Notice {
     Failed(Fault),
 }
 
-/// Limit of asking for committed offsets; longer than a transaction may be open.
-const COMMITTED_TIMEOUT: Duration = Duration::from_secs(60);
+/// Limit of asking for committed offsets; longer than a transaction may be open, which is a
+/// minute at most until Kafka, which looks every ten seconds, ends it.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// What the consumer's callbacks know.
 pub(crate) struct Context {
@@ -86,7 +87,7 @@ impl Context {
             generation: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             transactions,
-            positions: Positions::new(config),
+            positions: Positions::new(config, settings.rejoin_timeout),
             rejoin: Rejoin::new(settings.rejoin_timeout),
             traffic: Traffic::of("consumer"),
         }

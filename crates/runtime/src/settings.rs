@@ -64,8 +64,8 @@ pub struct Settings {
     /// How long Kafka may take to acknowledge a message that is published outside
     /// transactions; then the producer is replaced by a new one, which sends it again.
     pub delivery_timeout: Duration,
-    /// Whether public topics are written in transactions. Without, a crash can
-    /// publish a record twice, with the same `ce_id`.
+    /// Whether public topics are written in transactions. Without, a crash or the end of
+    /// `delivery_timeout` can have a record published twice, with the same `ce_id`.
     pub public_transactions: bool,
     /// Limit of a transaction: how long one that a crash left open can hold
     /// readers of the public topics back.

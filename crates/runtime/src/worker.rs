@@ -15,6 +15,7 @@ use crate::intake::{Chunk, Intake, RawRecord};
 use crate::lane::Lane;
 use crate::ownership::Owned;
 use crate::publisher::Publisher;
+use crate::readers::Readers;
 use crate::session::{Connector, Session, Step};
 use crate::settings::{Backoff, Settings};
 use crate::trace::Spans;
@@ -37,6 +38,10 @@ pub async fn run<H: Handler>(
 ) -> Result<(), RunError> {
     failpoint::configure();
     let mut backoff = Backoff::new(&settings);
+    // One for all workers: it tells how long readers wait, whoever publishes meanwhile.
+    let _readers = has_lane::<H>(&settings)
+        .then(|| Readers::start(&settings, codec.topics()))
+        .transpose()?;
     loop {
         if *shutdown.borrow() {
             return Ok(());
@@ -94,6 +99,12 @@ pub async fn run<H: Handler>(
     }
 }
 
+/// Whether a service publishes in transactions.
+fn has_lane<H: Handler>(settings: &Settings) -> bool {
+    let mut produced = H::PRODUCES.iter();
+    settings.public_transactions && produced.any(|record| record.topic().is_public())
+}
+
 pub(crate) struct Worker<H: Handler> {
     pub(crate) handler: Arc<H>,
     pub(crate) codec: Codec,
@@ -122,14 +133,17 @@ impl<H: Handler> Worker<H> {
     async fn work(&mut self) -> Result<(), Fault> {
         self.check_topics().await?;
         self.ensure_session().await?;
-        let transactions = self.settings.public_transactions
-            && H::PRODUCES.iter().any(|record| record.topic().is_public());
+        let transactions = has_lane::<H>(&self.settings);
         let topics = self.codec.topics();
         let mut intake = Intake::start(&self.settings, topics, H::CONSUMES, transactions)?;
+        // Dropped before the intake, which nobody answers then.
+        let mut _gives_up = None;
         if transactions {
             let membership = intake.membership.clone();
             let shared = self.publisher.shared();
-            self.lane = Some(Lane::start(&self.settings, topics, membership, shared)?);
+            let lane = Lane::start(&self.settings, topics, membership, shared)?;
+            _gives_up = Some(lane.gives_up());
+            self.lane = Some(lane);
         }
         let mut result = self.serve(&mut intake).await;
         if result.is_ok() {
@@ -138,6 +152,7 @@ impl<H: Handler> Worker<H> {
         self.health.set_group(false);
         if let Some(lane) = self.lane.take() {
             lane.stop().await;
+            measure::transaction_open(Duration::ZERO);
         }
         intake.stop().await;
         result

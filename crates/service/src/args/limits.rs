@@ -181,7 +181,8 @@ pub struct LimitArgs {
 
     /// Whether ordering.orders and ordering.checkouts are written in transactions, so
     /// that a read_committed consumer sees each record once, also after a crash. Without,
-    /// a crash can publish a record twice, with the same ce_id.
+    /// a crash or a broker that is slow for long can have a record published twice, with the
+    /// same ce_id.
     #[arg(
         long,
         env = "PUBLIC_TRANSACTIONS",
