@@ -58,10 +58,11 @@ pub fn all_but(name: &str) -> &'static [&'static str] {
 }
 
 /// An orchestrator that does not wait long for its participants, and gives up
-/// when they are silent rather than hold their commands back.
+/// when they are silent rather than hold their commands back. Longer than those take that
+/// are there, on a busy machine.
 pub const IMPATIENT: &[(&str, &str, &str)] = &[
-    ("orchestrator", "REPLY_WAIT_FIRST_MS", "200"),
-    ("orchestrator", "REPLY_WAIT_MAX_MS", "400"),
+    ("orchestrator", "REPLY_WAIT_FIRST_MS", "1000"),
+    ("orchestrator", "REPLY_WAIT_MAX_MS", "2000"),
     ("orchestrator", "REPLY_TRIES", "3"),
     ("orchestrator", "STUCK_AFTER_TRIES", "2"),
     ("orchestrator", "BRAKE", "off"),

@@ -6,8 +6,8 @@ use contracts::messages::FailureReason;
 use integration_tests::carts::cart;
 use integration_tests::{Holdings, Options, Outcome, System, all_but, product};
 
-/// The shortest promise that there is.
-const SHORT: &[(&str, &str, &str)] = &[("inventory", "RESERVATION_TTL_SECONDS", "1")];
+/// A promise that soon ends, and not before the orchestrator has read of it.
+const SHORT: &[(&str, &str, &str)] = &[("inventory", "RESERVATION_TTL_SECONDS", "5")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_in_flight_fails_when_its_reservation_expires() {

@@ -86,7 +86,7 @@ async fn submitted_until(
     let mut submit = Command::new(binaries.named("checkoutctl"))
         .args(["checkout", "submit", "--json", "--generate", number])
         .args(["--product", "mug=1", "--wait-seconds", "600"])
-        .args(["--timeout-seconds", "2"])
+        .args(["--timeout-seconds", "10"])
         .args(["--kafka-bootstrap-servers", &installation.bootstrap_servers])
         .args(["--schema-registry-url", &installation.registry_url])
         .args(["--topic-prefix", &installation.topic_prefix])

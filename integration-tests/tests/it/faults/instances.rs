@@ -43,7 +43,7 @@ async fn two_and_three_instances_share_the_work_as_they_join_and_leave() {
     let options = Options {
         instances: 2,
         // Whoever leaves says so: nobody waits until its session is over.
-        environment: &[(EVERY, "SESSION_TIMEOUT_MS", "600000")],
+        environment: &[(EVERY, "SESSION_TIMEOUT_MS", "60000")],
         ..Options::default()
     };
     let system = System::start("join_and_leave", options).await;

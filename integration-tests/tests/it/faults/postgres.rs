@@ -226,18 +226,16 @@ async fn a_transaction_that_a_deadlock_ends_is_tried_again() {
         system
             .until(&format!("{service} meets a deadlock"), async || {
                 rival.strike().await;
-                rival.deadlocks().await >= 3
+                // Now and then it is the rival that looks, and is the victim.
+                system.log(service, 0).await.contains("40P01")
             })
             .await;
+        assert!(rival.deadlocks().await > 0);
     });
     let rivals = async { drop(futures::future::join_all(rivals).await) };
     let carts = system.load_during(LOAD, rivals).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
-    for service in SERVICES {
-        let log = system.log(service, 0).await;
-        assert!(log.contains("40P01"), "{service} was never the victim");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

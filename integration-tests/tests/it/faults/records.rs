@@ -12,7 +12,7 @@ use flow::Step;
 use integration_tests::carts::cart;
 use integration_tests::load::Load;
 use integration_tests::{
-    Holdings, IMPATIENT, Options, Outcome, PATIENCE, Seen, System, participant, product, seed,
+    Holdings, Options, Outcome, PATIENCE, Seen, System, participant, product, seed,
 };
 use jiff::Timestamp;
 use rand::rngs::StdRng;
@@ -69,10 +69,19 @@ async fn every_record_published_again_twice_in_any_order_changes_nothing() {
     system.assert_no_dead_letters();
 }
 
+/// An orchestrator for which a participant that pauses for a moment is late.
+const LATE_SOON: &[(&str, &str, &str)] = &[
+    ("orchestrator", "REPLY_WAIT_FIRST_MS", "200"),
+    ("orchestrator", "REPLY_WAIT_MAX_MS", "400"),
+    ("orchestrator", "REPLY_TRIES", "3"),
+    ("orchestrator", "STUCK_AFTER_TRIES", "2"),
+    ("orchestrator", "BRAKE", "off"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_come_after_their_deadline_are_undone() {
     let options = Options {
-        environment: IMPATIENT,
+        environment: LATE_SOON,
         ..Options::default()
     };
     let system = System::start("late_answers", options).await;

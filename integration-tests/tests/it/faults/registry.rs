@@ -130,6 +130,7 @@ async fn known_schemas_go_on_without_the_registry_and_a_new_one_waits() {
     system
         .until_logged("orchestrator", "the schema registry is not available")
         .await;
+    system.record(&unknown, RecordType::CartCheckedOut).await;
     assert_eq!(
         system.recorder.of_cart(unknown.cart_id).len(),
         1,

@@ -7,25 +7,17 @@ use contracts::messages::{
 };
 use contracts::{Message, TraceContext};
 use integration_tests::carts::cart;
-use integration_tests::{Options, Outcome, PATIENCE, System, product};
+use integration_tests::{IMPATIENT, Options, Outcome, PATIENCE, System, all_but, product};
 use jiff::Timestamp;
 use tokio::time::{Duration, Instant, sleep};
 use uuid::Uuid;
 
 /// Payment is away, and the orchestrator does not wait long for it.
 async fn without_payment(name: &str) -> System {
-    let environment = &[
-        ("orchestrator", "REPLY_WAIT_FIRST_MS", "200"),
-        ("orchestrator", "REPLY_WAIT_MAX_MS", "400"),
-        ("orchestrator", "REPLY_TRIES", "2"),
-        ("orchestrator", "STUCK_AFTER_TRIES", "2"),
-        ("orchestrator", "GAUGE_INTERVAL_MS", "500"),
-        ("orchestrator", "BRAKE", "off"),
-    ];
-    let services = &["orchestrator", "inventory", "order"];
+    let environment = [IMPATIENT, &[("orchestrator", "GAUGE_INTERVAL_MS", "500")]];
     let options = Options {
-        services,
-        environment,
+        services: all_but("payment"),
+        environment: Vec::leak(environment.concat()),
         ..Options::default()
     };
     System::start(name, options).await

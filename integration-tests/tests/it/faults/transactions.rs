@@ -87,13 +87,13 @@ async fn a_transaction_that_does_not_end_is_given_up_and_its_outcome_published_o
     let cart = order(&system).await;
     for says in [
         "a transaction did not end within 4s",
-        "it is left to itself",
+        "the client for transactions is left to itself",
     ] {
         system.until_logged("orchestrator", says).await;
     }
     let carts = [cart];
     system.assert_settled(&carts).await;
-    let says = "the transaction that was left to itself has ended";
+    let says = "a client for transactions that was given up ends";
     system.until_logged("orchestrator", says).await;
     system.assert_settled(&carts).await;
     system.assert_outcomes_once(&carts);

@@ -178,7 +178,7 @@ async fn a_zombie_that_commits_its_public_transaction_after_a_take_over_is_waite
         let alone = async || is_alone_in_the_group(&client, &system, SUCCESSOR);
         system.until(what, alone).await;
         // Now it asks what was published; nothing tells of that before it has the answer.
-        sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(5)).await;
         system.thaw_instance("orchestrator", 0).await;
     };
     // It is ready when it owns what was the zombie's.
@@ -195,7 +195,7 @@ async fn a_zombie_that_commits_its_public_transaction_after_a_take_over_is_waite
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_whose_public_transaction_was_ended_by_kafka_cannot_commit_it() {
     // Longer than its session, so that the successor meets it while it is open.
-    let (system, carts) = frozen_in_a_public_transaction("ended_by_kafka", "20000").await;
+    let (system, carts) = frozen_in_a_public_transaction("ended_by_kafka", "40000").await;
     // The zombie sleeps on: only Kafka can end what the successor waits for.
     system.add_instance_with("orchestrator", TELLING).await;
     until_it_has_waited(&system).await;

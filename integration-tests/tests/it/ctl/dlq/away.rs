@@ -27,7 +27,7 @@ async fn a_redrive_that_loses_kafka_tells_what_became_of_each_letter() {
 
     // One a second, so that most are not published yet when the first ones are seen.
     let redrive = ["dlq", "redrive", "--all", "--rate", "1", "--json"];
-    let redrive = [&redrive[..], &["--timeout-seconds", "3"], WHY].concat();
+    let redrive = [&redrive[..], &["--timeout-seconds", "10"], WHY].concat();
     let topic = system.names.name(Topic::ShoppingCheckouts);
     let freeze = async {
         system
