@@ -125,7 +125,7 @@ impl Database {
         client
             .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
             .await?;
-        for runner in [&runtime_migrations()?, migrations] {
+        for runner in [runtime_migrations()?, tolerant(migrations.get_migrations())] {
             let report = runner.run_async(&mut client).await.map_err(refused)?;
             for migration in report.applied_migrations() {
                 tracing::info!(%migration, "applied a migration");
@@ -145,9 +145,15 @@ fn runtime_migrations() -> Result<refinery::Runner, MigrateError> {
         .map(|(name, sql)| refinery::Migration::unapplied(name, sql))
         .collect::<Result<Vec<_>, _>>()
         .map_err(refused)?;
-    let mut runner = refinery::Runner::new(&migrations);
+    let mut runner = tolerant(&migrations);
     runner.set_migration_table_name("runtime_schema_history");
     Ok(runner)
+}
+
+/// A version that is older than the database finds migrations that it does not have. Whether
+/// the tables fit it, its statements tell.
+fn tolerant(migrations: &[refinery::Migration]) -> refinery::Runner {
+    refinery::Runner::new(migrations).set_abort_missing(false)
 }
 
 fn refused(error: refinery::Error) -> MigrateError {

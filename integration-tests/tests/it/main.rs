@@ -27,3 +27,4 @@ mod plans;
 mod positions;
 mod retention;
 mod silence;
+mod upgrades;
