@@ -24,7 +24,10 @@ fn describe() {
         "saga_batch_seconds",
         "Duration of a batch: reads, handling, writes, commit"
     );
-    describe_counter!("saga_outputs_total", "Messages published, by topic");
+    describe_counter!(
+        "saga_outputs_total",
+        "Messages handed to the Kafka client, by topic"
+    );
     describe_gauge!(
         "saga_outputs_unacknowledged",
         "Messages published and not acknowledged by Kafka"
@@ -35,7 +38,7 @@ fn describe() {
     );
     describe_histogram!(
         "saga_transaction_seconds",
-        "Duration of a transaction that publishes public records"
+        "Duration of a transaction that publishes public records, or only tells offsets"
     );
     describe_gauge!(
         "saga_transaction_open_seconds",

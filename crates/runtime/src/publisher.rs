@@ -103,9 +103,13 @@ pub(crate) struct Publisher {
 /// The number of partitions of each topic.
 pub(crate) type Partitions = BTreeMap<String, i32>;
 
-/// Room that a dead-letter record needs beyond the largest record of its topic:
-/// the original value of up to the topic's limit, plus error headers.
-const PRODUCER_MESSAGE_MAX_BYTES: &str = "8000000";
+/// What the client accepts at least: a dead letter is the original record, of up to the
+/// topic's limit, and error headers.
+const CLIENT_MESSAGE_MIN_BYTES: usize = 8_000_000;
+/// What it accepts beyond the largest message that a service makes: its key and headers.
+const CLIENT_MESSAGE_ROOM_BYTES: usize = 1_000_000;
+/// The most that can be set.
+const CLIENT_MESSAGE_MAX_BYTES: usize = 1_000_000_000;
 
 /// A record as the client sends it.
 pub(crate) fn record<O: IntoOpaque>(
@@ -127,6 +131,8 @@ pub(crate) fn record<O: IntoOpaque>(
 
 /// What every producer of a service is set to.
 pub(crate) fn producer_config(settings: &Settings) -> rdkafka::ClientConfig {
+    let largest = (settings.max_message_bytes + CLIENT_MESSAGE_ROOM_BYTES)
+        .clamp(CLIENT_MESSAGE_MIN_BYTES, CLIENT_MESSAGE_MAX_BYTES);
     let mut config = rdkafka::ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.kafka.bootstrap_servers)
@@ -136,7 +142,7 @@ pub(crate) fn producer_config(settings: &Settings) -> rdkafka::ClientConfig {
         // Any wait here is a wait of every saga.
         .set("linger.ms", "0")
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
-        .set("message.max.bytes", PRODUCER_MESSAGE_MAX_BYTES)
+        .set("message.max.bytes", largest.to_string())
         // Java's partitioner, so that records of one cart from any client
         // meet in one partition.
         .set("partitioner", "murmur2_random");

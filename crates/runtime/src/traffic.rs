@@ -18,7 +18,7 @@ const TAKEN: &str = "saga_kafka_statistics_timestamp_seconds";
 pub(crate) fn describe() {
     describe_counter!(
         REQUESTS,
-        "Requests sent to Kafka's brokers, by client (consumer, producer, lane) and type"
+        "Requests sent to Kafka's brokers, by client (consumer, producer, bulk producer, lane) and type"
     );
     describe_counter!(
         BYTES,

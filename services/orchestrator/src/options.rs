@@ -86,7 +86,8 @@ pub(crate) struct SagaArgs {
     history_retention_hours: u32,
 
     /// How old a checkout may become by waiting for a participant that is held back by its
-    /// brake, in seconds; it then fails as TIMED_OUT.
+    /// brake, in seconds; it is then undone and fails as TIMED_OUT, where a command is out as
+    /// soon as the participant acknowledges the compensation.
     #[arg(
         long,
         env = "CHECKOUT_LIMIT_SECONDS",

@@ -59,8 +59,8 @@ pub struct LimitArgs {
     )]
     pub max_unacknowledged_records: u32,
 
-    /// Largest message that is published, in bytes; must not exceed what the topics
-    /// accept.
+    /// Largest message that is published, in bytes; must be less than what the topics
+    /// accept: what they refuse holds its partition up.
     #[arg(
         long,
         env = "MAX_MESSAGE_BYTES",
@@ -91,8 +91,8 @@ pub struct LimitArgs {
     )]
     pub settle_after_ms: u64,
 
-    /// How often Kafka is told the offsets reached, in milliseconds. They only serve lag
-    /// monitors.
+    /// How often Kafka is told the offsets reached, in milliseconds. The numbers only serve
+    /// lag monitors.
     #[arg(
         long,
         env = "OFFSET_COMMIT_INTERVAL_MS",
@@ -156,7 +156,8 @@ pub struct LimitArgs {
     pub session_timeout_ms: u64,
 
     /// How long a consumer may be on its way into its group, in milliseconds; then a new
-    /// one takes its place. A rebalance among many instances must fit in.
+    /// one takes its place. A rebalance among many instances must fit in. As long may it
+    /// take to compare the partitions that it is given with their logs.
     #[arg(
         long,
         env = "REJOIN_TIMEOUT_MS",
@@ -247,7 +248,8 @@ pub struct LimitArgs {
     )]
     pub prefetch_bytes: u32,
 
-    /// Limit of finishing the batch in hand when a partition is given up, in milliseconds.
+    /// How long a partition that is given up waits until Kafka has acknowledged what was
+    /// published for it, in milliseconds; a stop takes up to four times as long.
     #[arg(
         long,
         env = "DRAIN_TIMEOUT_MS",
@@ -257,8 +259,9 @@ pub struct LimitArgs {
     )]
     pub drain_timeout_ms: u64,
 
-    /// Limit of the whole graceful stop after SIGTERM or SIGINT, in milliseconds; then
-    /// the process ends in any case.
+    /// Limit of the message loop's graceful stop after SIGTERM or SIGINT, in milliseconds;
+    /// then the process ends in any case, once HTTP and traces have ended, which takes up to
+    /// six seconds more.
     #[arg(
         long,
         env = "SHUTDOWN_TIMEOUT_MS",

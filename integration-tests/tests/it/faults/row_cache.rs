@@ -29,8 +29,16 @@ async fn batches(system: &System, service: &str, result: &str) -> f64 {
     counted.await
 }
 
+/// A system in which no command is sent twice: the batch that meets a repeat reads.
 async fn own(name: &str) -> System {
-    System::start(name, Options::default()).await
+    let options = Options {
+        environment: &[
+            ("orchestrator", "REPLY_WAIT_FIRST_MS", "60000"),
+            ("orchestrator", "REPLY_WAIT_MAX_MS", "60000"),
+        ],
+        ..Options::default()
+    };
+    System::start(name, options).await
 }
 
 /// A saga's four batches at the orchestrator, two at payment, one each at the others: none
