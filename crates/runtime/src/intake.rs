@@ -27,9 +27,6 @@ use crate::traffic::STATISTICS_INTERVAL_MS;
 const CHUNKS_WAITING: usize = 4;
 /// The longest pause between two heartbeats: Kafka's own default.
 const MAX_HEARTBEAT_INTERVAL_MS: u128 = 3_000;
-/// How long the consumer's thread may be held up before the group takes this
-/// instance for dead: librdkafka's own default.
-const MAX_POLL_INTERVAL_MS: u128 = 300_000;
 /// How long a request to a broker may go unanswered. librdkafka's own default is a
 /// minute, and a rebalance waits for the commit of offsets that is on its way: with
 /// its repeats one lost commit would hold a partition up for three.
@@ -131,10 +128,15 @@ impl Intake {
                 "heartbeat.interval.ms",
                 (session_ms / 4).min(MAX_HEARTBEAT_INTERVAL_MS).to_string(),
             )
+            // So long does Kafka wait in a rebalance for members that do not come, and so
+            // long may the thread that polls be held up. One has been seen that went on
+            // heartbeating and did not come, and the partitions of who had left stood still.
             // Never shorter than a session, or librdkafka refuses to start.
             .set(
                 "max.poll.interval.ms",
-                session_ms.max(MAX_POLL_INTERVAL_MS).to_string(),
+                session_ms
+                    .max(settings.rejoin_timeout.as_millis())
+                    .to_string(),
             )
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
