@@ -27,6 +27,8 @@ pub(crate) enum Point {
     InPublicTransaction,
     /// That transaction is committed, and the rows do not say so.
     AfterPublicTransaction,
+    /// Partitions are assigned, or none more, and the group waits for nobody.
+    BeforeAssignment,
 }
 
 /// Reads `FAILPOINTS`; once in the life of the process.
@@ -49,6 +51,7 @@ pub(crate) fn reach(point: Point) {
         Point::BeforePublicOffsets => "before-public-offsets",
         Point::InPublicTransaction => "in-public-transaction",
         Point::AfterPublicTransaction => "after-public-transaction",
+        Point::BeforeAssignment => "before-assignment",
     };
     fail::fail_point!(name, |_| {
         eprintln!("killed at the fail point {name}");

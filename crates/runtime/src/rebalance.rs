@@ -20,6 +20,7 @@ use rdkafka::{ClientConfig, ClientContext, Offset, Statistics, TopicPartitionLis
 use tokio::sync::mpsc;
 
 use crate::Home;
+use crate::failpoint::{Point, reach};
 use crate::fault::Fault;
 use crate::lane;
 use crate::positions::{self, Positions};
@@ -53,10 +54,6 @@ pub(crate) enum Notice {
     Failed(Fault),
 }
 
-/// Limit of asking for committed offsets; longer than a transaction may be open, which is a
-/// minute at most until Kafka, which looks every ten seconds, ends it.
-const COMMITTED_TIMEOUT: Duration = Duration::from_secs(90);
-
 /// What the consumer's callbacks know.
 pub(crate) struct Context {
     topics: TopicNames,
@@ -68,6 +65,8 @@ pub(crate) struct Context {
     transactions: bool,
     positions: Positions,
     rejoin: Rejoin,
+    /// Of one question to the group's coordinator, which waits for open transactions.
+    limit: Duration,
     traffic: Traffic,
 }
 
@@ -89,6 +88,7 @@ impl Context {
             transactions,
             positions: Positions::new(config, settings.rejoin_timeout),
             rejoin: Rejoin::new(settings.rejoin_timeout),
+            limit: settings.rejoin_timeout,
             traffic: Traffic::of("consumer"),
         }
     }
@@ -167,6 +167,7 @@ impl Context {
         consumer: &BaseConsumer<Self>,
         partitions: &mut TopicPartitionList,
     ) -> Result<(), Fault> {
+        reach(Point::BeforeAssignment);
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let published = self.published(consumer, partitions)?;
         let (reply, positions) = sync_mpsc::sync_channel(1);
@@ -219,7 +220,7 @@ impl Context {
             return Ok(BTreeMap::new());
         }
         let committed = consumer
-            .committed_offsets(partitions.clone(), COMMITTED_TIMEOUT)
+            .committed_offsets(partitions.clone(), self.limit)
             .map_err(broken)?;
         let mut published = BTreeMap::new();
         for element in committed.elements() {

@@ -47,8 +47,8 @@ pub struct CommonArgs {
 
     /// Checks the configuration and stops: values are parsed, the database and
     /// the schema registry are reached, every topic and each schema that the service writes
-    /// is looked up. Prints a
-    /// report; exit status 0 when all is well, else 1. Changes nothing.
+    /// is looked up. Prints a report; exit status 0 when all is well, else 1. Changes
+    /// nothing.
     #[arg(long, help_heading = "Actions")]
     pub check_config: bool,
 }

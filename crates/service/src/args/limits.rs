@@ -156,9 +156,10 @@ pub struct LimitArgs {
     pub session_timeout_ms: u64,
 
     /// How long a consumer may be on its way into its group, in milliseconds; then a new
-    /// one takes its place. A rebalance among many instances must fit in. As long does Kafka
-    /// wait in a rebalance for a member that does not come, and as long may it take to
-    /// compare the partitions that a consumer is given with their logs.
+    /// one takes its place. A rebalance among many instances must fit in, and a public
+    /// transaction that was left open. As long does Kafka wait in a rebalance for a member
+    /// that does not come, and as long may it take to compare the partitions that a consumer
+    /// is given with their logs.
     #[arg(
         long,
         env = "REJOIN_TIMEOUT_MS",

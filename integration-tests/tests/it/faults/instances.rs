@@ -156,6 +156,33 @@ async fn partitions_that_move_during_an_outage_of_the_database_are_read_when_the
     system.assert_settled(&carts).await;
 }
 
+/// It goes on heartbeating: its session does not end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_does_not_come_to_a_rebalance_holds_up_nobody_for_long() {
+    let options = Options {
+        environment: &[
+            ("order", "REJOIN_TIMEOUT_MS", "10000"),
+            // In its second rebalance.
+            (
+                "order",
+                "FAILPOINTS",
+                "before-assignment=1*off->1*sleep(3600000)->off",
+            ),
+        ],
+        ..Options::default()
+    };
+    let system = System::start("does_not_come", options).await;
+    let joining = async {
+        let well = [("FAILPOINTS", "")];
+        system.add_instance_with("order", &well).await;
+        system.add_instance_with("order", &well).await;
+        works(&system, "order", &[1, 2]).await;
+    };
+    let carts = system.load_during(Load::new(40, RATE), joining).await;
+    system.assert_settled(&carts).await;
+    system.assert_outcomes_once(&carts);
+}
+
 /// Does the same with every service, side by side.
 pub async fn everywhere(act: impl AsyncFn(&'static str)) {
     join_all(SERVICES.iter().map(|service| act(service))).await;
