@@ -9,25 +9,26 @@
 //! offsets of a member whose generation is over, so a former owner cannot
 //! publish any more.
 
+mod deliveries;
+mod writer;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use contracts::TopicNames;
-use rdkafka::error::KafkaError;
-use rdkafka::producer::{DeliveryResult, Producer, ProducerContext};
-use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use self::deliveries::{Deliveries, LaneContext};
+use self::writer::Writer;
 use crate::Home;
-use crate::failpoint::{Point, reach};
 use crate::fault::{Fault, RunError};
 use crate::measure;
 use crate::polled::PolledProducer;
-use crate::publisher::{Group, Shared, producer_config, record};
+use crate::publisher::{Group, Shared, producer_config};
 use crate::rebalance::Membership;
 use crate::settings::Settings;
 use crate::stored::StoredRecord;
@@ -35,15 +36,6 @@ use crate::traffic::Traffic;
 
 /// How a published sequence number stands in an offset's metadata.
 const MARK: &str = "published=";
-/// The most records of one transaction.
-const MAX_RECORDS: usize = 10_000;
-/// For each record of a transaction, the next one waits so long, up to
-/// `transaction_gather`, so that there are fewer and larger ones under load. All
-/// partitions of the public topics are written, and their readers woken, by each.
-const GATHER_FOR_EACH_RECORD: Duration = Duration::from_millis(1);
-/// The pause between two tries of a transaction whose offsets a rebalance refuses.
-const REFUSED_PAUSE: Duration = Duration::from_millis(100);
-
 /// How often it is looked whether a transaction does not end.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -146,7 +138,7 @@ impl Lane {
         let (requests, receiver) = mpsc::channel();
         let busy = Busy::default();
         let [stop, given_up] = [const { AtomicBool::new(false) }; 2].map(Arc::new);
-        let mut worker = Worker {
+        let mut writer = Writer {
             busy: Arc::clone(&busy),
             stop: Arc::clone(&stop),
             given_up: Arc::clone(&given_up),
@@ -162,14 +154,14 @@ impl Lane {
         let thread = std::thread::Builder::new()
             .name("lane".into())
             .spawn(move || {
-                let result = worker.run(&receiver);
-                if worker.given_up.load(Ordering::SeqCst) {
+                let result = writer.run(&receiver);
+                if writer.given_up.load(Ordering::SeqCst) {
                     tracing::info!(?result, "a client for transactions that was given up ends");
                 } else if let Err(error) = result {
                     shared.break_down(format!("a transaction failed: {error}"));
                 }
                 // The client ends with it, which can take its time.
-                worker.begin(Work::Closing);
+                writer.begin(Work::Closing);
             })
             .map_err(|error| RunError::Defect(format!("no thread for transactions: {error}")))?;
         Ok(Self {
@@ -279,59 +271,6 @@ fn ended() -> Fault {
     Fault::Broken("the lane of transactions has ended".into())
 }
 
-/// Counts the deliveries of the open transaction.
-#[derive(Default)]
-struct Deliveries {
-    state: Mutex<(usize, Option<KafkaError>)>,
-    changed: Condvar,
-}
-
-struct LaneContext(Arc<Deliveries>, Traffic);
-
-impl ClientContext for LaneContext {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "transactional producer");
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        self.1.tell(&statistics);
-    }
-}
-
-impl ProducerContext for LaneContext {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let mut state = locked(&self.0.state);
-        state.0 = state.0.saturating_sub(1);
-        if let Err((error, _)) = result {
-            state.1.get_or_insert_with(|| error.clone());
-        }
-        self.0.changed.notify_all();
-    }
-}
-
-impl Deliveries {
-    fn expect(&self, records: usize) {
-        *locked(&self.state) = (records, None);
-    }
-
-    /// Waits until all are delivered: `commit_transaction` would wait in steps of
-    /// 100 ms.
-    fn wait(&self, limit: Duration) -> Result<(), KafkaError> {
-        let state = locked(&self.state);
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, limit, |state| state.0 > 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        match state.1.take() {
-            Some(error) => Err(error),
-            // What is still under way fails with the transaction.
-            None => Ok(()),
-        }
-    }
-}
-
 /// What is known of a home.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Known {
@@ -343,181 +282,6 @@ pub(crate) struct Known {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Worker {
-    busy: Busy,
-    stop: Arc<AtomicBool>,
-    given_up: Arc<AtomicBool>,
-    producer: PolledProducer<LaneContext>,
-    deliveries: Arc<Deliveries>,
-    membership: Membership,
-    topics: TopicNames,
-    shared: Arc<Shared>,
-    timeout: Duration,
-    gather: Duration,
-    homes: BTreeMap<Home, Known>,
-}
-
-impl Worker {
-    fn begin(&self, work: Work) {
-        *locked(&self.busy) = Some((work, Instant::now()));
-    }
-
-    fn end(&self) {
-        *locked(&self.busy) = None;
-    }
-
-    fn run(&mut self, requests: &Receiver<Request>) -> Result<(), KafkaError> {
-        self.begin(Work::Beginning);
-        self.producer.init_transactions(self.timeout)?;
-        self.end();
-        let mut stop = false;
-        while !stop {
-            let Ok(first) = requests.recv() else {
-                return Ok(());
-            };
-            let mut publications = Vec::new();
-            let mut moved = BTreeMap::new();
-            let mut records = 0;
-            let mut disowned = None;
-            let mut next = Some(first);
-            while let Some(request) = next {
-                match request {
-                    Request::Publish(publication) => {
-                        records += publication.records.len();
-                        moved.insert(publication.home, ());
-                        publications.push(publication);
-                    }
-                    Request::Positions(offsets) => {
-                        for (home, next_offset) in offsets {
-                            self.homes.entry(home).or_default().next_offset = next_offset;
-                            moved.insert(home, ());
-                        }
-                    }
-                    Request::Owned(home, known) => {
-                        self.homes.insert(home, known);
-                    }
-                    Request::Disowned(homes, done) => {
-                        disowned = Some((homes, done));
-                        break;
-                    }
-                    Request::Stop => {
-                        stop = true;
-                        break;
-                    }
-                }
-                if records >= MAX_RECORDS {
-                    break;
-                }
-                next = requests.try_recv().ok();
-            }
-            for publication in &publications {
-                let known = self.homes.entry(publication.home).or_default();
-                known.published = known.published.max(publication.sequence);
-            }
-            if !moved.is_empty() {
-                let started = Instant::now();
-                self.begin(Work::Transaction);
-                self.transaction(&publications, moved.keys().copied())?;
-                if !publications.is_empty() {
-                    reach(Point::AfterPublicTransaction);
-                }
-                self.end();
-                metrics::histogram!("saga_transaction_seconds").record(started.elapsed());
-            }
-            for publication in publications {
-                self.shared
-                    .acknowledge(&publication.group, publication.records.len());
-            }
-            if let Some((homes, done)) = disowned {
-                self.homes.retain(|home, _| !homes.contains(home));
-                // Whoever asked may have given up waiting.
-                let _ = done.send(());
-            }
-            // One record is what a lone saga publishes.
-            if records > 1 && !stop {
-                let records = u32::try_from(records).unwrap_or(u32::MAX);
-                std::thread::sleep(
-                    self.gather
-                        .min(GATHER_FOR_EACH_RECORD.saturating_mul(records)),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// One transaction, begun again while a rebalance refuses its offsets, within the limit
-    /// of one transaction.
-    fn transaction(
-        &self,
-        publications: &[Publication],
-        moved: impl Iterator<Item = Home> + Clone,
-    ) -> Result<(), KafkaError> {
-        let begin = Instant::now();
-        let goes_on = || begin.elapsed() < self.timeout && !self.stop.load(Ordering::Relaxed);
-        loop {
-            self.producer.begin_transaction()?;
-            match self.fill(publications, moved.clone()) {
-                Ok(()) => {
-                    if !publications.is_empty() {
-                        reach(Point::InPublicTransaction);
-                    }
-                    return self.producer.commit_transaction(self.timeout);
-                }
-                Err(KafkaError::Transaction(error)) if error.txn_requires_abort() && goes_on() => {
-                    tracing::debug!(%error, "a transaction is begun again");
-                    self.producer.abort_transaction(self.timeout)?;
-                    std::thread::sleep(REFUSED_PAUSE);
-                }
-                Err(error) => {
-                    // The producer is given up in any case.
-                    let _ = self.producer.abort_transaction(self.timeout);
-                    return Err(error);
-                }
-            }
-        }
-    }
-
-    fn fill(
-        &self,
-        publications: &[Publication],
-        moved: impl Iterator<Item = Home>,
-    ) -> Result<(), KafkaError> {
-        let records = || {
-            publications
-                .iter()
-                .flat_map(|publication| &publication.records)
-        };
-        self.deliveries.expect(records().count());
-        for stored in records() {
-            if let Err((error, _)) = self.producer.send(record(stored, ())) {
-                return Err(error);
-            }
-        }
-        self.deliveries.wait(self.timeout)?;
-        let mut offsets = TopicPartitionList::new();
-        for home in moved {
-            let known = self.homes.get(&home).copied().unwrap_or_default();
-            let topic = self.topics.name(home.topic);
-            let offset = Offset::Offset(known.next_offset);
-            offsets.add_partition_offset(topic, home.partition, offset)?;
-            if let Some(mut element) = offsets.find_partition(topic, home.partition) {
-                element.set_metadata(format!("{MARK}{}", known.published));
-            }
-        }
-        if !publications.is_empty() {
-            reach(Point::BeforePublicOffsets);
-        }
-        let group = self.membership.group_metadata();
-        // Asked afterwards: what a member that joined anew proves is not of this lane.
-        let group = group.filter(|_| !self.given_up.load(Ordering::SeqCst));
-        let Some(group) = group else {
-            return Err(KafkaError::Canceled);
-        };
-        self.producer
-            .send_offsets_to_transaction(&offsets, &group, self.timeout)
-    }
 }
 
 #[cfg(test)]
