@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::settings::Settings;
-use crate::{Handler, Home};
+use crate::{Handler, Home, measure};
 
 /// A call that has been asked for.
 pub(crate) struct Call<C> {
@@ -40,6 +40,7 @@ impl<H: Handler> Calls<H> {
     pub(crate) fn new(handler: Arc<H>, settings: &Settings) -> Self {
         // Bounded all the same: no more answers can wait than calls are in flight.
         let (sender, receiver) = mpsc::unbounded_channel();
+        measure::calls_in_flight(0);
         Self {
             handler,
             running: Arc::new(Semaphore::new(settings.max_calls_running)),
@@ -55,12 +56,13 @@ impl<H: Handler> Calls<H> {
     pub(crate) fn make(&mut self, call: Call<H::Call>) {
         let key = H::call_key(&call.call);
         if self.in_flight.len() >= self.most {
-            metrics::counter!("saga_calls_deferred_total").increment(1);
+            measure::call_deferred();
             return;
         }
         if !self.in_flight.insert(key) {
             return;
         }
+        measure::calls_in_flight(self.in_flight.len());
         let handler = Arc::clone(&self.handler);
         let running = Arc::clone(&self.running);
         let sender = self.sender.clone();
@@ -100,6 +102,7 @@ impl<H: Handler> Calls<H> {
     fn settled(&mut self, answer: Option<Answer<H::Answer>>) -> Option<Answer<H::Answer>> {
         if let Some(answer) = &answer {
             self.in_flight.remove(&answer.key);
+            measure::calls_in_flight(self.in_flight.len());
         }
         answer
     }

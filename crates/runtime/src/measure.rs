@@ -66,6 +66,10 @@ fn describe() {
     );
     describe_counter!("saga_timers_fired_total", "Timers fired");
     describe_counter!("saga_faults_total", "Faults of the surroundings, by kind");
+    describe_gauge!(
+        "saga_calls_in_flight",
+        "Calls to the outside that run, wait for a place, or whose answer is not yet handled"
+    );
     describe_counter!(
         "saga_calls_deferred_total",
         "Calls left to their timers because the pool was full"
@@ -99,6 +103,15 @@ fn describe() {
 /// Statements sent together to the database.
 pub(crate) fn database_trip() {
     counter!("saga_database_trips_total").increment(1);
+}
+
+pub(crate) fn calls_in_flight(calls: usize) {
+    gauge!("saga_calls_in_flight").set(calls as f64);
+}
+
+/// A call was left to its timer.
+pub(crate) fn call_deferred() {
+    counter!("saga_calls_deferred_total").increment(1);
 }
 
 /// A client for transactions was left to itself.

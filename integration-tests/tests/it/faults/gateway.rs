@@ -139,10 +139,13 @@ async fn two_instances_that_both_get_the_gateways_answer_hold_once() {
         ..Options::default()
     };
     let system = start("gateway_twice", &gateway, options, 30_000).await;
+    system.wait_shared("payment").await;
     let paused = async {
-        // Some of its calls are out now.
         system
-            .until("calls are out", async || gateway.misbehaved() >= 20)
+            .until("calls of the first instance are out", async || {
+                let calls = "saga_calls_in_flight";
+                system.counted("payment", 0, calls, "").await >= 5.0
+            })
             .await;
         system.freeze_instance("payment", 0).await;
         let before = answered(&system, 1).await;
