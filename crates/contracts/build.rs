@@ -22,9 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let about = annotation(spec, ABOUT_ANNOTATION)?;
         let dlq = format!("{}{DLQ_SUFFIX}", spec.name);
         let consumed = specs.iter().any(|other| other.name == dlq);
+        let policy = spec.configs.get("cleanup.policy");
+        let compacted = policy.is_some_and(|policy| policy.contains("compact"));
         writeln!(
             topics,
-            "#[doc = {about:?}] {variant} => {:?}, consumed: {consumed};",
+            "#[doc = {about:?}] {variant} => {:?}, consumed: {consumed}, compacted: {compacted};",
             spec.name
         )?;
         write!(records, "{variant} {{")?;

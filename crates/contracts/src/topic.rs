@@ -11,7 +11,8 @@ const DLQ_SUFFIX: &str = ".dlq";
 const NAME_MAX_CHARS: usize = 249;
 
 macro_rules! topics {
-    ($($(#[$doc:meta])* $topic:ident => $name:literal, consumed: $consumed:literal;)*) => {
+    ($($(#[$doc:meta])* $topic:ident => $name:literal, consumed: $consumed:literal,
+        compacted: $compacted:literal;)*) => {
         /// A topic of the checkout, without its dead letter queue.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Topic {
@@ -34,6 +35,13 @@ macro_rules! topics {
             pub const fn is_consumed(self) -> bool {
                 match self {
                     $(Self::$topic => $consumed,)*
+                }
+            }
+
+            /// Whether the last record of a key is what holds, and all that stays.
+            pub const fn is_compacted(self) -> bool {
+                match self {
+                    $(Self::$topic => $compacted,)*
                 }
             }
         }

@@ -188,6 +188,23 @@ pub trait Handler: Send + Sync + 'static {
     /// where another instance was faster, the unique violation does the same.
     fn writes(&self, state: Self::State) -> Vec<Sql>;
 
+    /// A query for rows of which [`newest`](Handler::newest) tells the newest record of
+    /// these keys on a compacted topic. `None` where a service publishes on none.
+    fn newest_of(&self, _keys: Vec<Uuid>) -> Option<Sql> {
+        None
+    }
+
+    /// The key of a row that [`newest_of`](Handler::newest_of) found, and the `ce_id` of
+    /// its newest record. What a former owner has not published, or has and nobody knows
+    /// it, is published again; on a compacted topic an older record would then be the last
+    /// one and hold, so that it is left out unless it is this one.
+    ///
+    /// # Errors
+    /// A column that cannot be converted.
+    fn newest(&self, _row: &Row) -> Result<Option<(Uuid, Uuid)>, tokio_postgres::Error> {
+        Ok(None)
+    }
+
     /// A query for the timers that are due in these homes: rows of (timer
     /// `uuid`, home topic `text`, home partition `int4`, the `traceparent` that
     /// the timer continues `text`), at most `limit`. `None` where a service has

@@ -10,6 +10,7 @@
 //! - `handler`: what a service supplies; it does no I/O.
 //! - `worker`: the loop, from start to graceful stop.
 //! - `ownership`: partitions, from their assignment to their being given up.
+//! - `leftovers`: what a former owner may not have published.
 //! - `batch`: the inputs of one transaction, and what is known of each.
 //! - `commit`: one batch, from decoding to publishing; poison is found here.
 //! - `transact`: its transaction, with or without reading.
@@ -42,6 +43,7 @@ mod handler;
 mod health;
 mod intake;
 mod lane;
+mod leftovers;
 mod measure;
 mod ownership;
 mod polled;

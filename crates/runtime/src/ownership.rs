@@ -15,7 +15,7 @@ use crate::publisher::Group;
 use crate::rebalance::{Notice, Position};
 use crate::stored::StoredRecord;
 use crate::worker::Worker;
-use crate::{Handler, Home, measure, progress, stored};
+use crate::{Handler, Home, measure, progress};
 
 /// What this instance knows of a partition that it owns.
 pub(crate) struct Owned {
@@ -111,8 +111,9 @@ impl<H: Handler> Worker<H> {
         }
         let claim = progress::claim(homes);
         let rows = self.retrying(vec![&claim]).await?;
+        let claimed = progress::claimed(rows.first().map_or(&[], Vec::as_slice))?;
         let mut positions = Vec::with_capacity(homes.len());
-        for claimed in progress::claimed(rows.first().map_or(&[], Vec::as_slice))? {
+        for (claimed, leftover) in self.leftovers(claimed).await? {
             let home = claimed.home;
             let published = published.get(&home).copied().unwrap_or(0);
             if let Some(lane) = &self.lane {
@@ -123,9 +124,7 @@ impl<H: Handler> Worker<H> {
                 };
                 lane.own(home, known)?;
             }
-            let outputs = self
-                .publish_stored(home, &claimed.outputs, published)
-                .await?;
+            let outputs = self.publish_again(home, leftover, published).await?;
             tracing::info!(
                 home = %claimed.home,
                 epoch = claimed.stamp.epoch,
@@ -150,45 +149,6 @@ impl<H: Handler> Worker<H> {
             );
         }
         Ok(positions)
-    }
-
-    /// Publishes what the former owner of a home may not have published.
-    async fn publish_stored(
-        &self,
-        home: Home,
-        stored: &[u8],
-        published: i64,
-    ) -> Result<VecDeque<(Arc<Group>, Vec<u8>)>, Fault> {
-        let unusable = |error: &dyn std::fmt::Display| {
-            RunError::Defect(format!(
-                "the outputs stored for {home} cannot be used: {error}"
-            ))
-        };
-        let (public, inner): (Vec<_>, Vec<_>) = stored::from_bytes(stored)
-            .map_err(|error| unusable(&error))?
-            .into_iter()
-            .partition(|record| record.sequence.is_some() && self.lane.is_some());
-        let public: Vec<_> = public
-            .into_iter()
-            .filter(|record| record.sequence > Some(published))
-            .collect();
-        if inner.is_empty() && public.is_empty() {
-            return Ok(VecDeque::new());
-        }
-        tracing::info!(
-            %home, inner = inner.len(), public = public.len(),
-            "publishing stored outputs of the former owner"
-        );
-        let mut groups = VecDeque::new();
-        if !inner.is_empty() {
-            let bytes = stored::to_bytes(&inner).map_err(|error| unusable(&error))?;
-            groups.push_back((self.publisher.publish(&inner).await?, bytes));
-        }
-        if !public.is_empty() {
-            let bytes = stored::to_bytes(&public).map_err(|error| unusable(&error))?;
-            groups.push_back((self.publish_in_lane(home, public)?, bytes));
-        }
-        Ok(groups)
     }
 
     /// Publishes numbered records of a home in the next transaction.

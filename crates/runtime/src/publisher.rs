@@ -1,6 +1,6 @@
 //! The producer, and what Kafka has not yet acknowledged.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -96,6 +96,8 @@ pub(crate) struct Publisher {
     shared: Arc<Shared>,
     /// How many partitions the topics between services have.
     inner: HashMap<String, i32>,
+    /// The topics of which the last record of a key is what holds.
+    compacted: BTreeSet<String>,
     /// Counts batches.
     turn: i32,
 }
@@ -171,6 +173,7 @@ impl Publisher {
             is_bulk: false,
             shared,
             inner: HashMap::new(),
+            compacted: BTreeSet::new(),
             // Instances that start together do not go in step.
             turn: i32::from(rand::random::<u8>()),
         })
@@ -184,6 +187,17 @@ impl Publisher {
         self.inner = inner.collect();
     }
 
+    /// Publishes by one producer what is on these topics, so that no record overtakes
+    /// an older one of its key.
+    pub(crate) fn keep_in_order(&mut self, compacted: BTreeSet<String>) {
+        self.compacted = compacted;
+    }
+
+    /// Whether of this topic the last record of a key is what holds.
+    pub(crate) fn is_compacted(&self, topic: &str) -> bool {
+        self.compacted.contains(topic)
+    }
+
     /// What is published from now on belongs to another batch, of so many records.
     pub(crate) fn next_batch(&mut self, records: usize) {
         self.turn = self.turn.wrapping_add(1);
@@ -193,15 +207,14 @@ impl Publisher {
     /// Hands records to the producer; their acknowledgement shows in the group.
     pub(crate) async fn publish(&self, records: &[StoredRecord]) -> Result<Arc<Group>, Fault> {
         let group = self.expect(records.len());
-        let producer = if self.is_bulk {
-            &self.bulk
-        } else {
-            &*self.producer
-        };
         for (number, record) in records.iter().enumerate() {
             if number == 1 {
                 reach(Point::WhilePublishing);
             }
+            let producer = match self.is_bulk && !self.is_compacted(&record.topic) {
+                true => &self.bulk,
+                false => &*self.producer,
+            };
             let mut message = self::record(record, Arc::clone(&group));
             if let Some(partitions) = self.inner.get(&record.topic) {
                 message = message.partition(self.turn.rem_euclid(*partitions));

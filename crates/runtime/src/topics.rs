@@ -46,6 +46,14 @@ pub(crate) fn inner(topics: &TopicNames, found: &Partitions) -> Vec<(String, i32
         .collect()
 }
 
+/// The topics of which the last record of a key is what holds.
+pub(crate) fn compacted(topics: &TopicNames) -> BTreeSet<String> {
+    let compacted = Topic::ALL.iter().filter(|topic| topic.is_compacted());
+    compacted
+        .map(|topic| topics.name(*topic).to_owned())
+        .collect()
+}
+
 /// Every topic that a service reads or writes, dead letters included.
 fn wanted<H: Handler>(topics: &TopicNames) -> Vec<String> {
     H::CONSUMES

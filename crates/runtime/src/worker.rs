@@ -381,6 +381,7 @@ impl<H: Handler> Worker<H> {
                     if missing.is_empty() {
                         let inner = topics::inner(topics, &found);
                         self.publisher.spread_over(inner.into_iter());
+                        self.publisher.keep_in_order(topics::compacted(topics));
                         return Ok(());
                     }
                     format!(

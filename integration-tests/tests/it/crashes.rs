@@ -1,6 +1,8 @@
 //! Services that are killed while carts flow. Whatever the moment, every cart
 //! ends once and the databases balance.
 
+use contracts::Message;
+use contracts::messages::SagaState;
 use integration_tests::carts::cart;
 use integration_tests::{Options, Outcome, SERVICES, System, product};
 
@@ -83,6 +85,38 @@ async fn outsiders_read_each_outcome_once_however_often_the_orchestrator_dies() 
     }
     system.assert_outcomes_once(&carts);
     system.assert_settled(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_published_again_does_not_come_after_a_newer_one() {
+    // What is published stays stored until the partition's next batch.
+    let options = Options {
+        environment: &[("orchestrator", "SETTLE_AFTER_MS", "600000")],
+        ..Options::default()
+    };
+    let system = System::start("snapshots", options).await;
+    let sku = product();
+    system.set_stock(&sku, 10).await;
+    let declined = cart(&sku, 1, 1_051);
+    system.publish(&declined).await;
+    // The first is stored with the reply of the payment, the last with that of the
+    // inventory, whose partitions are taken over first.
+    system.snapshot(&declined, SagaState::Compensating).await;
+    system.snapshot(&declined, SagaState::Failed).await;
+    system.kill("orchestrator").await;
+    let settles = [("SETTLE_AFTER_MS", "100")];
+    system.add_instance_with("orchestrator", &settles).await;
+    // The next one has published what is stored, and a cart after it.
+    let ordered = cart(&sku, 1, 700);
+    system.publish(&ordered).await;
+    let carts = [declined.clone(), ordered];
+    system.assert_settled(&carts).await;
+    let published = system.recorder.of_cart(declined.cart_id);
+    let mut snapshots = published.iter().filter_map(|message| match message {
+        Message::SagaSnapshot(snapshot) => Some(snapshot.state),
+        _ => None,
+    });
+    assert_eq!(snapshots.next_back(), Some(SagaState::Failed));
 }
 
 #[tokio::test(flavor = "multi_thread")]

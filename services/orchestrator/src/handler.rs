@@ -214,6 +214,14 @@ impl Handler for Orchestrator {
         writes
     }
 
+    fn newest_of(&self, carts: Vec<Uuid>) -> Option<Sql> {
+        Some(store::progress(carts))
+    }
+
+    fn newest(&self, row: &Row) -> Result<Option<(Uuid, Uuid)>, tokio_postgres::Error> {
+        store::newest_snapshot(row)
+    }
+
     fn due(&self, homes: &[Home], now: Timestamp, limit: i64) -> Option<Sql> {
         let latest = now
             .checked_add(self.rules.longest_wait())

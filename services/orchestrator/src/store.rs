@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contracts::ids::{CartId, CheckoutId, GenericUuid};
+use contracts::ids::{CartId, CheckoutId, GenericUuid, snapshot_id};
 use flow::{Cart, Progress, Saga, Step};
 use jiff::Timestamp;
 use runtime::{Home, RowVersion, Sql};
@@ -52,6 +52,8 @@ const COMPARE: &str = service::compare_all!("sagas", "cart_id", "uuid");
 /// race.
 const OWNERS: &str = "SELECT checkout_id, cart_id FROM sagas WHERE checkout_id = ANY($1::uuid[])";
 
+const PROGRESS: &str = "SELECT cart_id, progress FROM sagas WHERE cart_id = ANY($1::uuid[])";
+
 /// Two look-ups in the index of timers for each home: what is due, and what a
 /// clock that was ahead has set so late that it must count as due.
 const DUE: &str = "
@@ -72,6 +74,7 @@ ORDER BY s.wake_at LIMIT $4";
 pub(crate) const STATEMENTS: &[&str] = &[
     LOCK,
     OWNERS,
+    PROGRESS,
     INSERT,
     BEGIN_AGAIN,
     UPDATE,
@@ -136,6 +139,24 @@ pub(crate) fn lock(carts: Vec<Uuid>) -> Sql {
 /// Reads whose checkouts these are.
 pub(crate) fn owners(checkouts: Vec<Uuid>) -> Sql {
     Sql::new(OWNERS, vec![Box::new(checkouts)])
+}
+
+/// Reads how far these carts are.
+pub(crate) fn progress(carts: Vec<Uuid>) -> Sql {
+    Sql::new(PROGRESS, vec![Box::new(carts)])
+}
+
+/// The cart of a row of [`progress`] and the id of the snapshot that was published last
+/// for it, if one was.
+pub(crate) fn newest_snapshot(
+    row: &tokio_postgres::Row,
+) -> Result<Option<(Uuid, Uuid)>, tokio_postgres::Error> {
+    let Json(progress) = row.try_get::<_, Json<Progress>>("progress")?;
+    let cart = row.try_get("cart_id")?;
+    Ok((progress.snapshots > 0).then(|| {
+        let id = snapshot_id(progress.checkout_id, progress.snapshots);
+        (cart, id.into_untyped_uuid())
+    }))
 }
 
 /// The state of the rows that [`lock`] asked for, and [`owners`] after it, where

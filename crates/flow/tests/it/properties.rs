@@ -7,7 +7,7 @@ use std::{
 
 use contracts::{
     Message, RecordType,
-    ids::CheckoutId,
+    ids::{CheckoutId, EventId, snapshot_id},
     messages::{OperationAction, SagaState},
 };
 use flow::{Brakes, Input, Pace, Rules, Saga, Step, next};
@@ -93,6 +93,7 @@ struct World {
     commands: Vec<Message>,
     replies: Vec<Message>,
     watch: Watch,
+    newest_snapshot: Option<EventId>,
 }
 
 /// What every sequence must keep, checked with each message.
@@ -166,6 +167,7 @@ impl World {
             commands: Vec::new(),
             replies: Vec::new(),
             watch: Watch::default(),
+            newest_snapshot: None,
         }
     }
 
@@ -192,10 +194,19 @@ impl World {
     fn collect(&mut self) {
         for message in std::mem::take(&mut self.story.sent) {
             self.watch.sent(&message);
+            if let Message::SagaSnapshot(snapshot) = &message {
+                self.newest_snapshot = Some(snapshot.event_id);
+            }
             if step_of(message.record_type()).is_some() {
                 self.commands.push(message);
             }
         }
+        // From the first one on the saga says which one was published last.
+        let progress = self.story.saga.as_ref().map(|saga| &saga.progress);
+        let said = progress
+            .filter(|progress| progress.snapshots > 0)
+            .map(|progress| snapshot_id(progress.checkout_id, progress.snapshots));
+        assert_eq!(said, self.newest_snapshot);
     }
 
     fn happens(&mut self, event: &Event) {
