@@ -13,7 +13,7 @@ use tokio::sync::watch;
 /// prepares it for PostgreSQL has it behind the statement's name.
 const COMMIT_PREPARED: &[u8] = b"\0WITH part_0 AS";
 /// Its answer: a row of nothing and a transaction's id.
-const COMMIT_ANSWERED: &[u8] = b"D\0\0\0\x16\0\x02\0\0\0\0\0\0\0\x08";
+const COMMIT_ANSWERED: &[u8] = b"D\0\0\0\x16\0\x02\xff\xff\xff\xff\0\0\0\x08";
 
 /// What the stretch does with what is sent over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,11 @@
 //! The parts see the database as it was when the statement began, and none sees what
 //! another changes; so no two may be about the same row, unless one only locks it. Where a
 //! row was changed since by somebody else, PostgreSQL compares its newest version, as
-//! between statements of their own. They run in their order: each is first asked for by
-//! the sum that compares, which is added up from the left.
+//! between statements of their own. They run in their order: their rows are counted one part
+//! after the other.
+//!
+//! What compares is called only where it is to fail: PL/pgSQL is set up anew in each
+//! transaction.
 
 use std::fmt::Write as _;
 
@@ -19,13 +22,13 @@ use crate::Sql;
 /// tells the transaction's id.
 pub(crate) fn text(parts: &[&Sql]) -> String {
     let mut text = String::new();
-    let (mut found, mut given) = (String::new(), String::new());
+    let (mut rows, mut given) = (String::new(), String::new());
     let mut params = 0;
     for (index, part) in parts.iter().enumerate() {
-        let (with, plus) = if index == 0 {
-            ("WITH", "")
+        let (with, union, plus) = if index == 0 {
+            ("WITH", "", "")
         } else {
-            (",", " + ")
+            (",", " UNION ALL ", " + ")
         };
         let _ = write!(text, "{with} part_{index} AS (");
         push_renumbered(&mut text, part.text, params);
@@ -34,13 +37,15 @@ pub(crate) fn text(parts: &[&Sql]) -> String {
             text.push_str(" RETURNING 1");
         }
         text.push(')');
-        let _ = write!(found, "{plus}(SELECT count(*) FROM part_{index})");
+        let _ = write!(rows, "{union}SELECT FROM part_{index}");
         let _ = write!(given, "{plus}cardinality(${})", params + 1);
         params += part.params.len();
     }
     let _ = write!(
         text,
-        " SELECT expect_rows({found}, {given}), pg_current_xact_id()::text::int8 AS transaction"
+        " SELECT CASE WHEN found <> given THEN expect_rows(found, given) END, \
+         pg_current_xact_id()::text::int8 AS transaction \
+         FROM (SELECT count(*) AS found, {given} AS given FROM ({rows}) AS rows) AS counted"
     );
     text
 }
@@ -82,9 +87,12 @@ mod tests {
              part_1 AS (\n  SELECT FROM b WHERE id = ANY($3::int4[]) FOR UPDATE), \
              part_2 AS (UPDATE c SET d = u.d FROM unnest($4::int4[], $13::text[]) u \
              WHERE u.c = $5 RETURNING 1) \
-             SELECT expect_rows((SELECT count(*) FROM part_0) + (SELECT count(*) FROM part_1) + \
-             (SELECT count(*) FROM part_2), cardinality($1) + cardinality($3) + cardinality($4)), \
-             pg_current_xact_id()::text::int8 AS transaction"
+             SELECT CASE WHEN found <> given THEN expect_rows(found, given) END, \
+             pg_current_xact_id()::text::int8 AS transaction \
+             FROM (SELECT count(*) AS found, \
+             cardinality($1) + cardinality($3) + cardinality($4) AS given \
+             FROM (SELECT FROM part_0 UNION ALL SELECT FROM part_1 UNION ALL SELECT FROM part_2) \
+             AS rows) AS counted"
         );
     }
 }

@@ -44,9 +44,12 @@ const ADVANCE: &str = "
 UPDATE progress p
 SET revision = p.revision + 1, next_offset = u.next_offset, last_record = u.last_record,
     public_sequence = u.public_sequence, outputs = u.outputs, updated_at = now()
-FROM unnest($1::text[], $2::int4[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[],
-    $8::bytea[])
-  AS u (topic, partition, epoch, revision, next_offset, last_record, public_sequence, outputs)
+FROM (
+    SELECT unnest($1::text[]) AS topic, unnest($2::int4[]) AS partition,
+           unnest($3::int8[]) AS epoch, unnest($4::int8[]) AS revision,
+           unnest($5::int8[]) AS next_offset, unnest($6::int8[]) AS last_record,
+           unnest($7::int8[]) AS public_sequence, unnest($8::bytea[]) AS outputs
+) AS u
 WHERE p.topic = u.topic AND p.partition = u.partition
   AND p.epoch = u.epoch AND p.revision = u.revision";
 

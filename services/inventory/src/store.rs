@@ -42,19 +42,22 @@ INSERT INTO reservations (
     checkout_id, cart_id, state, reserve_command_id, answered_at, reservation_id, expires_at,
     unavailable_items, release_command_id, release_reason, released_at,
     home_topic, home_partition, traceparent, wake_at)
-SELECT * FROM unnest(
-    $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[],
-    $7::timestamptz[], $8::jsonb[], $9::uuid[], $10::text[], $11::timestamptz[],
-    $12::text[], $13::int4[], $14::text[], $15::timestamptz[])";
+SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::uuid[]),
+       unnest($5::timestamptz[]), unnest($6::uuid[]), unnest($7::timestamptz[]),
+       unnest($8::jsonb[]), unnest($9::uuid[]), unnest($10::text[]), unnest($11::timestamptz[]),
+       unnest($12::text[]), unnest($13::int4[]), unnest($14::text[]), unnest($15::timestamptz[])";
 
 /// What a release or a timer changes; the rest of a row stays as it was inserted.
 const UPDATE_RESERVATIONS: &str = "
 UPDATE reservations r
 SET state = u.state, release_command_id = u.release_command_id,
     release_reason = u.release_reason, released_at = u.released_at, wake_at = u.wake_at
-FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-    $7::int4[])
-  AS u (checkout_id, state, release_command_id, release_reason, released_at, wake_at, version)
+FROM (
+    SELECT unnest($1::uuid[]) AS checkout_id, unnest($2::text[]) AS state,
+           unnest($3::uuid[]) AS release_command_id, unnest($4::text[]) AS release_reason,
+           unnest($5::timestamptz[]) AS released_at, unnest($6::timestamptz[]) AS wake_at,
+           unnest($7::int4[]) AS version
+) AS u
 WHERE r.checkout_id = u.checkout_id AND r.xmin = u.version";
 
 const COMPARE_RESERVATIONS: &str = service::compare_all!("reservations", "checkout_id", "uuid");
@@ -62,19 +65,23 @@ const COMPARE_STOCK: &str = service::compare_all!("stock", "product_id", "text")
 
 const INSERT_ITEMS: &str = "
 INSERT INTO reservation_items (checkout_id, line, product_id, quantity)
-SELECT * FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::int4[])";
+SELECT unnest($1::uuid[]), unnest($2::int4[]), unnest($3::text[]), unnest($4::int4[])";
 
 const INSERT_STOCK: &str = "
 INSERT INTO stock (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at)
-SELECT * FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[])";
+SELECT unnest($1::text[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::uuid[]),
+       unnest($5::int8[]), unnest($6::timestamptz[])";
 
 const UPDATE_STOCK: &str = "
 UPDATE stock s
 SET on_hand = u.on_hand, reserved = u.reserved, set_command_id = u.set_command_id,
     reserved_when_set = u.reserved_when_set, set_at = u.set_at
-FROM unnest($1::text[], $2::int8[], $3::int8[], $4::uuid[], $5::int8[], $6::timestamptz[],
-    $7::int4[])
-  AS u (product_id, on_hand, reserved, set_command_id, reserved_when_set, set_at, version)
+FROM (
+    SELECT unnest($1::text[]) AS product_id, unnest($2::int8[]) AS on_hand,
+           unnest($3::int8[]) AS reserved, unnest($4::uuid[]) AS set_command_id,
+           unnest($5::int8[]) AS reserved_when_set, unnest($6::timestamptz[]) AS set_at,
+           unnest($7::int4[]) AS version
+) AS u
 WHERE s.product_id = u.product_id AND s.xmin = u.version";
 
 /// One look-up in the index of timers for each home.

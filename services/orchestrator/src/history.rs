@@ -14,9 +14,10 @@ use uuid::Uuid;
 pub(crate) const INSERT: &str = "
 INSERT INTO saga_transitions (cart_id, checkout_id, at, outcome, reason, state, step, tries,
     record_type, topic, partition, record_offset, operator, trace_id)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
-    $7::text[], $8::int4[], $9::text[], $10::text[], $11::int4[], $12::int8[], $13::text[],
-    $14::uuid[])";
+SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::timestamptz[]), unnest($4::text[]),
+       unnest($5::text[]), unnest($6::text[]), unnest($7::text[]), unnest($8::int4[]),
+       unnest($9::text[]), unnest($10::text[]), unnest($11::int4[]), unnest($12::int8[]),
+       unnest($13::text[]), unnest($14::uuid[])";
 
 /// The newest entries of one cart, newest first.
 pub(crate) const OF_CART: &str = "

@@ -21,10 +21,13 @@ const INSERT: &str = "
 INSERT INTO sagas (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic,
     home_partition, traceparent, ended_at)
 SELECT u.*, CASE WHEN u.wake_at IS NULL THEN now() END
-FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[],
-    $7::json[], $8::text[], $9::int4[], $10::text[])
-  AS u (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic, home_partition,
-    traceparent)";
+FROM (
+    SELECT unnest($1::uuid[]) AS cart_id, unnest($2::json[]) AS progress,
+           unnest($3::text[]) AS state, unnest($4::text[]) AS step,
+           unnest($5::timestamptz[]) AS wake_at, unnest($6::uuid[]) AS checkout_id,
+           unnest($7::json[]) AS cart, unnest($8::text[]) AS home_topic,
+           unnest($9::int4[]) AS home_partition, unnest($10::text[]) AS traceparent
+) AS u";
 
 /// A failed cart is checked out again: a new attempt in the same row.
 const BEGIN_AGAIN: &str = "
@@ -33,17 +36,24 @@ SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
     checkout_id = u.checkout_id, cart = u.cart, home_topic = u.home_topic,
     home_partition = u.home_partition, traceparent = u.traceparent,
     ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
-FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[],
-    $7::json[], $8::text[], $9::int4[], $10::text[], $11::int4[])
-  AS u (cart_id, progress, state, step, wake_at, checkout_id, cart, home_topic, home_partition,
-    traceparent, version)
+FROM (
+    SELECT unnest($1::uuid[]) AS cart_id, unnest($2::json[]) AS progress,
+           unnest($3::text[]) AS state, unnest($4::text[]) AS step,
+           unnest($5::timestamptz[]) AS wake_at, unnest($6::uuid[]) AS checkout_id,
+           unnest($7::json[]) AS cart, unnest($8::text[]) AS home_topic,
+           unnest($9::int4[]) AS home_partition, unnest($10::text[]) AS traceparent,
+           unnest($11::int4[]) AS version
+) AS u
 WHERE s.cart_id = u.cart_id AND s.xmin = u.version";
 
 const UPDATE: &str = "
 UPDATE sagas s SET progress = u.progress, state = u.state, step = u.step, wake_at = u.wake_at,
     ended_at = CASE WHEN u.wake_at IS NULL THEN now() END
-FROM unnest($1::uuid[], $2::json[], $3::text[], $4::text[], $5::timestamptz[], $6::int4[])
-  AS u (cart_id, progress, state, step, wake_at, version)
+FROM (
+    SELECT unnest($1::uuid[]) AS cart_id, unnest($2::json[]) AS progress,
+           unnest($3::text[]) AS state, unnest($4::text[]) AS step,
+           unnest($5::timestamptz[]) AS wake_at, unnest($6::int4[]) AS version
+) AS u
 WHERE s.cart_id = u.cart_id AND s.xmin = u.version";
 
 const COMPARE: &str = service::compare_all!("sagas", "cart_id", "uuid");

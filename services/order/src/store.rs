@@ -27,8 +27,10 @@ const UPDATE_ORDERS: &str = "
 UPDATE orders o
 SET state = 'CANCELLED', cancel_command_id = u.cancel_command_id,
     cancel_reason = u.cancel_reason, cancelled_at = u.cancelled_at
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
-  AS u (checkout_id, cancel_command_id, cancel_reason, cancelled_at)
+FROM (
+    SELECT unnest($1::uuid[]) AS checkout_id, unnest($2::uuid[]) AS cancel_command_id,
+           unnest($3::text[]) AS cancel_reason, unnest($4::timestamptz[]) AS cancelled_at
+) AS u
 WHERE o.checkout_id = u.checkout_id";
 
 const INSERT_ORDERS: &str = "
@@ -36,14 +38,15 @@ INSERT INTO orders (
     checkout_id, cart_id, state, create_command_id, answered_at, reject_reason, order_id,
     customer_id, total, currency, payment_authorization_id,
     cancel_command_id, cancel_reason, cancelled_at)
-SELECT * FROM unnest(
-    $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[], $7::uuid[],
-    $8::uuid[], $9::int8[], $10::text[], $11::uuid[],
-    $12::uuid[], $13::text[], $14::timestamptz[])";
+SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::uuid[]),
+       unnest($5::timestamptz[]), unnest($6::text[]), unnest($7::uuid[]), unnest($8::uuid[]),
+       unnest($9::int8[]), unnest($10::text[]), unnest($11::uuid[]), unnest($12::uuid[]),
+       unnest($13::text[]), unnest($14::timestamptz[])";
 
 const INSERT_ITEMS: &str = "
 INSERT INTO order_items (order_id, line, product_id, quantity, unit_price)
-SELECT * FROM unnest($1::uuid[], $2::int4[], $3::text[], $4::int4[], $5::int8[])";
+SELECT unnest($1::uuid[]), unnest($2::int4[]), unnest($3::text[]), unnest($4::int4[]),
+       unnest($5::int8[])";
 
 /// Refused and cancelled orders. What is recorded stays.
 const PURGE: &str = "

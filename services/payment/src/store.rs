@@ -49,11 +49,13 @@ pub(crate) const INSERT: &str = "\
            currency, authorization_id, gateway_reference, decline_reason, attempts, \
            authorized_at, declined_at, voided_at, home_topic, home_partition, wake_at, \
            cart_id, customer_id, requested_at, traceparent) \
-    SELECT * FROM unnest(\
-           $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::int8[], \
-           $7::text[], $8::uuid[], $9::text[], $10::text[], $11::int4[], \
-           $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::int4[], \
-           $17::timestamptz[], $18::uuid[], $19::uuid[], $20::timestamptz[], $21::text[])";
+    SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::text[]), \
+           unnest($5::bool[]), unnest($6::int8[]), unnest($7::text[]), unnest($8::uuid[]), \
+           unnest($9::text[]), unnest($10::text[]), unnest($11::int4[]), \
+           unnest($12::timestamptz[]), unnest($13::timestamptz[]), unnest($14::timestamptz[]), \
+           unnest($15::text[]), unnest($16::int4[]), unnest($17::timestamptz[]), \
+           unnest($18::uuid[]), unnest($19::uuid[]), unnest($20::timestamptz[]), \
+           unnest($21::text[])";
 
 /// Changed rows. What a checkout is born with does not change.
 pub(crate) const UPDATE: &str = "\
@@ -65,15 +67,17 @@ pub(crate) const UPDATE: &str = "\
            attempts = n.attempts, authorized_at = n.authorized_at, \
            declined_at = n.declined_at, voided_at = n.voided_at, home_topic = n.home_topic, \
            home_partition = n.home_partition, wake_at = n.wake_at \
-    FROM unnest(\
-           $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bool[], $6::int8[], \
-           $7::text[], $8::uuid[], $9::text[], $10::text[], $11::int4[], \
-           $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::int4[], \
-           $17::timestamptz[], $18::int4[]) \
-         AS n(checkout_id, authorize_command_id, void_command_id, state, void_requested, amount, \
-              currency, authorization_id, gateway_reference, decline_reason, attempts, \
-              authorized_at, declined_at, voided_at, home_topic, home_partition, wake_at, \
-              version) \
+    FROM (\
+        SELECT unnest($1::uuid[]) AS checkout_id, unnest($2::uuid[]) AS authorize_command_id, \
+               unnest($3::uuid[]) AS void_command_id, unnest($4::text[]) AS state, \
+               unnest($5::bool[]) AS void_requested, unnest($6::int8[]) AS amount, \
+               unnest($7::text[]) AS currency, unnest($8::uuid[]) AS authorization_id, \
+               unnest($9::text[]) AS gateway_reference, unnest($10::text[]) AS decline_reason, \
+               unnest($11::int4[]) AS attempts, unnest($12::timestamptz[]) AS authorized_at, \
+               unnest($13::timestamptz[]) AS declined_at, unnest($14::timestamptz[]) AS voided_at, \
+               unnest($15::text[]) AS home_topic, unnest($16::int4[]) AS home_partition, \
+               unnest($17::timestamptz[]) AS wake_at, unnest($18::int4[]) AS version \
+    ) AS n \
     WHERE a.checkout_id = n.checkout_id AND a.xmin = n.version";
 
 /// Rows that were kept from a former batch and do not change.

@@ -56,17 +56,21 @@ impl Kind {
             Self::Progress => {
                 "UPDATE floor_progress p
                  SET next_offset = p.next_offset + 1, outputs = u.outputs, updated_at = now()
-                 FROM unnest($1::text[], $2::int4[], $3::bytea[]) AS u (topic, partition, outputs)
+                 FROM (
+                     SELECT unnest($1::text[]) AS topic, unnest($2::int4[]) AS partition,
+                            unnest($3::bytea[]) AS outputs
+                 ) AS u
                  WHERE p.topic = u.topic AND p.partition = u.partition"
             }
             Self::Insert => {
                 "INSERT INTO floor_rows
-                 SELECT id, cart::json, state::json, now()
-                 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u (id, cart, state)"
+                 SELECT unnest($1::uuid[]), unnest($2::text[])::json, unnest($3::text[])::json,
+                        now()"
             }
             Self::Update => {
                 "UPDATE floor_rows r SET state = u.state::json
-                 FROM unnest($1::uuid[], $2::text[]) AS u (id, state) WHERE r.id = u.id"
+                 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS state) AS u
+                 WHERE r.id = u.id"
             }
         }
     }

@@ -21,16 +21,18 @@ const INSERT: &str = "
 INSERT INTO awards (
     checkout_id, cart_id, state, award_command_id, customer_id, answered_at, points,
     refuse_reason, revoke_command_id, revoked_at)
-SELECT * FROM unnest(
-    $1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::int8[],
-    $8::text[], $9::uuid[], $10::timestamptz[])";
+SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::uuid[]),
+       unnest($5::uuid[]), unnest($6::timestamptz[]), unnest($7::int8[]), unnest($8::text[]),
+       unnest($9::uuid[]), unnest($10::timestamptz[])";
 
 /// The only change of a row is its revocation.
 const REVOKE: &str = "
 UPDATE awards a
 SET state = 'REVOKED', revoke_command_id = u.revoke_command_id, revoked_at = u.revoked_at
-FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[])
-  AS u (checkout_id, revoke_command_id, revoked_at)
+FROM (
+    SELECT unnest($1::uuid[]) AS checkout_id, unnest($2::uuid[]) AS revoke_command_id,
+           unnest($3::timestamptz[]) AS revoked_at
+) AS u
 WHERE a.checkout_id = u.checkout_id";
 
 /// Refused and revoked awards. What is awarded stays.
