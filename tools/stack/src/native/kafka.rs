@@ -37,6 +37,8 @@ struct Node {
     clients: u16,
     controller: u16,
     detour: Option<Ports>,
+    /// See [`session_timeout_ms`].
+    session_timeout_ms: u32,
     folder: PathBuf,
     log: PathBuf,
 }
@@ -85,6 +87,7 @@ pub(super) async fn start(
                 clients: ports::free()?,
                 controller: ports::free()?,
                 detour: options.detour.then(Ports::free).transpose()?,
+                session_timeout_ms: session_timeout_ms(options.short_lived),
                 folder: part_folder(guard, base, &format!("kafka-{id}"))?,
                 log: base.join(format!("kafka-{id}.log")),
             })
@@ -228,10 +231,25 @@ fn server_properties(node: &Node, nodes: &[Node]) -> String {
         told = detour(|ports| ports.told),
         data = node.folder.join("data").display(),
     );
+    let _ = writeln!(
+        text,
+        "broker.session.timeout.ms={}",
+        node.session_timeout_ms
+    );
     for (name, value) in TUNING {
         let _ = writeln!(text, "{name}={value}");
     }
     text
+}
+
+/// For how long a broker may be silent. One that was killed and returns must wait until its
+/// earlier life is given up, so that tests which kill theirs make it short. Others are to
+/// outlast a machine that stands still for some seconds.
+fn session_timeout_ms(short_lived: bool) -> u32 {
+    match short_lived {
+        true => 4_000,
+        false => 20_000,
+    }
 }
 
 /// The same for every node.
@@ -254,9 +272,6 @@ const TUNING: &[(&str, &str)] = &[
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
         "1000",
     ),
-    // A broker that was killed and returns must wait until its earlier life is
-    // given up.
-    ("broker.session.timeout.ms", "4000"),
     ("broker.heartbeat.interval.ms", "500"),
     // Partitions go back to their first leader soon after it is back.
     ("leader.imbalance.check.interval.seconds", "10"),
@@ -281,6 +296,7 @@ mod tests {
             clients: 20_000 + id,
             controller: 21_000 + id,
             detour: None,
+            session_timeout_ms: session_timeout_ms(true),
             folder: PathBuf::from("/stack/kafka"),
             log: PathBuf::from("/stack/kafka.log"),
         }
@@ -293,6 +309,7 @@ mod tests {
         assert!(text.contains("offsets.topic.replication.factor=1\n"));
         assert!(text.contains("transaction.state.log.min.isr=1\n"));
         assert!(text.contains("group.initial.rebalance.delay.ms=0\n"));
+        assert!(text.contains("broker.session.timeout.ms=4000\n"));
     }
 
     #[test]
