@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::{PATIENCE, System};
 
 /// One question to an instance; a frozen one does not answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 impl System {
     /// Kills an instance, as `kill -9` does.
@@ -53,8 +53,14 @@ impl System {
     pub async fn freeze_instance(&self, name: &str, index: usize) {
         let instance = self.instance(name, index).await;
         instance.process.pause().expect("told to freeze");
-        let pid = instance.process.pid().expect("it runs").to_string();
-        self.until(&format!("{name} {index} is frozen"), async || {
+        let pid = instance.process.pid().expect("it runs");
+        self.until_frozen(&format!("{name} {index}"), pid).await;
+    }
+
+    /// Waits until a process that was told to freeze has done so.
+    pub async fn until_frozen(&self, what: &str, pid: u32) {
+        let pid = pid.to_string();
+        self.until(&format!("{what} is frozen"), async || {
             let asked = Command::new("ps")
                 .args(["-o", "stat=", "-p", &pid])
                 .output();

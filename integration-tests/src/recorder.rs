@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contracts::ids::CartId;
 use contracts::{Codec, Message, RecordType, Topic};
@@ -79,12 +79,9 @@ impl Recorder {
             .expect("a consumer");
         let mut partitions = TopicPartitionList::new();
         for topic in &topics {
-            let metadata = consumer
-                .fetch_metadata(Some(topic), Duration::from_secs(10))
-                .expect("metadata");
-            for partition in metadata.topics()[0].partitions() {
+            for partition in partitions_of(&consumer, topic) {
                 partitions
-                    .add_partition_offset(topic, partition.id(), Offset::Beginning)
+                    .add_partition_offset(topic, partition, Offset::Beginning)
                     .expect("a partition");
             }
         }
@@ -173,6 +170,23 @@ impl Recorder {
     pub fn all(&self) -> Vec<Seen> {
         lock(&self.0.seen).clone()
     }
+}
+
+/// The partitions of a topic. A broker that has not heard of it yet, or does not answer, is
+/// asked again.
+fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if let Ok(metadata) = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)) {
+            let found = &metadata.topics()[0];
+            let partitions: Vec<_> = found.partitions().iter().map(|one| one.id()).collect();
+            if found.error().is_none() && !partitions.is_empty() {
+                return partitions;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{topic}: not found within {PATIENCE:?}");
 }
 
 fn names_topic(codec: &Codec, name: &str) -> Option<Topic> {

@@ -61,8 +61,8 @@ pub fn all_but(name: &str) -> &'static [&'static str] {
 /// when they are silent rather than hold their commands back. Longer than those take that
 /// are there, on a busy machine.
 pub const IMPATIENT: &[(&str, &str, &str)] = &[
-    ("orchestrator", "REPLY_WAIT_FIRST_MS", "1000"),
-    ("orchestrator", "REPLY_WAIT_MAX_MS", "2000"),
+    ("orchestrator", "REPLY_WAIT_FIRST_MS", "2000"),
+    ("orchestrator", "REPLY_WAIT_MAX_MS", "4000"),
     ("orchestrator", "REPLY_TRIES", "3"),
     ("orchestrator", "STUCK_AFTER_TRIES", "2"),
     ("orchestrator", "BRAKE", "off"),
@@ -297,6 +297,7 @@ impl System {
             // In a storm there is no quiet moment to join a group in.
             .ready_limit(PATIENCE)
             .env("SESSION_TIMEOUT_MS", "6000")
+            .env("HTTP_TIMEOUT_MS", "60000")
             .env("DATABASE_POOL_SIZE", "2");
         for service in services {
             options = options.instances(*service, instances);

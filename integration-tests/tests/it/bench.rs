@@ -43,12 +43,13 @@ async fn measure(system: &System, args: &[&str], out: &Path) -> Value {
 async fn a_short_run_finds_every_figure() {
     let system = System::shared().await;
     let out = tempfile::tempdir().expect("a folder");
-    let args = "--in-flight 4 --warm-up 1 --seconds 6 --preload 100 --idle-seconds 1 --instances 2";
+    let args =
+        "--in-flight 16 --warm-up 1 --seconds 20 --preload 100 --idle-seconds 1 --instances 2";
     let args: Vec<_> = args.split(' ').collect();
     let report = measure(system, &args, out.path()).await;
 
     let run = &report["runs"][0];
-    assert_eq!(run["in_flight"], 4, "{run}");
+    assert_eq!(run["in_flight"], 16, "{run}");
     assert_eq!(run["violations"], 0, "{run}");
     for figure in ["sagas_per_second", "p50_ms", "p99_ms"] {
         assert!(number(&run[figure]) > 0.0, "{figure}: {run}");
@@ -98,7 +99,7 @@ async fn a_short_run_finds_every_figure() {
 async fn an_open_loop_is_measured_in_two_variants_and_compared() {
     let system = System::shared().await;
     let out = tempfile::tempdir().expect("a folder");
-    let args = "--rate 20 --warm-up 0 --seconds 6 --idle-seconds 0 --broker-warm-up 1 \
+    let args = "--rate 20 --warm-up 0 --seconds 12 --idle-seconds 0 --broker-warm-up 1 \
                 --broker-warm-up-max 1 --vary MAX_CACHED_ROWS=0";
     let args: Vec<_> = args.split_whitespace().collect();
     let report = measure(system, &args, out.path()).await;

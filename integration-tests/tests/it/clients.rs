@@ -164,7 +164,9 @@ impl Language {
         }
         let prefix = &system.installation().topic_prefix;
         let here = |text: &str| {
-            TOPICS.iter().fold(text.to_owned(), |text, topic| {
+            // A busy machine takes longer.
+            let patient = text.replace("poll(30)", "poll(120)");
+            TOPICS.iter().fold(patient, |text, topic| {
                 text.replace(&format!("\"{topic}"), &format!("\"{prefix}{topic}"))
                     .replace(&format!("`{topic}"), &format!("`{prefix}{topic}"))
             })

@@ -7,7 +7,7 @@ use integration_tests::carts::cart;
 use integration_tests::{Holdings, Options, Outcome, System, all_but, product};
 
 /// A promise that soon ends, and not before the orchestrator has read of it.
-const SHORT: &[(&str, &str, &str)] = &[("inventory", "RESERVATION_TTL_SECONDS", "5")];
+const SHORT: &[(&str, &str, &str)] = &[("inventory", "RESERVATION_TTL_SECONDS", "15")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_in_flight_fails_when_its_reservation_expires() {

@@ -1,11 +1,9 @@
 //! What operators and customers read over HTTP.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use integration_tests::carts::cart;
-use integration_tests::{Outcome, SERVICES, System, product};
+use integration_tests::{Outcome, PATIENCE, SERVICES, System, product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_service_is_alive_ready_and_measured() {
@@ -17,11 +15,11 @@ async fn every_service_is_alive_ready_and_measured() {
     assert!(matches!(system.outcome(&cart).await, Outcome::Created(_)));
     for service in SERVICES {
         assert_eq!(system.get_status(service, "/livez").await, 200, "{service}");
-        assert_eq!(
-            system.get_status(service, "/readyz").await,
-            200,
-            "{service}"
-        );
+        system
+            .until(&format!("{service} is ready"), async || {
+                system.get_status(service, "/readyz").await == 200
+            })
+            .await;
         let metrics = system.get_text(service, "/metrics").await;
         for name in [
             "saga_inputs_total",
@@ -64,7 +62,7 @@ async fn a_customer_can_watch_the_checkout() {
     assert!(matches!(system.outcome(&cart).await, Outcome::Created(_)));
     let path = format!("/checkouts/{}/events", cart.cart_id);
     let url = system.url("orchestrator", &path).await;
-    let events = tokio::time::timeout(Duration::from_secs(30), async {
+    let events = tokio::time::timeout(PATIENCE, async {
         let response = system.http.get(url).send().await.expect("an answer");
         assert_eq!(
             response.headers()["content-type"].to_str().expect("text"),

@@ -29,8 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
 /// Latencies are kept in microseconds up to ten minutes, to three digits.
 const LONGEST_US: u64 = 600_000_000;
-/// In the middle of the measured time, carts of this long are traced.
-const TRACED: Duration = Duration::from_secs(2);
+/// In the middle of the measured time, carts of a third of it are traced, and of this long
+/// at least.
+const TRACED_MIN: Duration = Duration::from_secs(2);
 
 /// What a run gave.
 pub(crate) struct Sample {
@@ -147,8 +148,9 @@ impl Driver {
         };
         let begin = Instant::now();
         let (from, until) = (begin + warm_up, begin + warm_up + length);
-        let middle = from + length.saturating_sub(TRACED) / 2;
-        let to_trace = middle..middle + TRACED;
+        let traced = TRACED_MIN.max(length / 3);
+        let middle = from + length.saturating_sub(traced) / 2;
+        let to_trace = middle..middle + traced;
         let mut last_news = begin;
         let mut measured = None;
         loop {
@@ -227,6 +229,7 @@ impl Driver {
             }
             if let Some(traced) = traced
                 && is_created
+                && counted.contains(&read)
             {
                 sample.traced.push(Traced {
                     read_us: Timestamp::now().as_microsecond(),

@@ -11,7 +11,7 @@ use crate::processes::{Looker, spent_us};
 use crate::side::Side;
 
 /// For a service to stop, and to be ready again.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A variant without work.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

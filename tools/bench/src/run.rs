@@ -39,7 +39,7 @@ const WARM_UP_MORE_SECONDS: u64 = 10;
 const WARM_UP_IN_FLIGHT: u32 = 256;
 
 /// From the last outcome until everything is at rest.
-const AT_REST_LIMIT: Duration = Duration::from_secs(60);
+const AT_REST_LIMIT: Duration = Duration::from_secs(180);
 
 /// Measures; `true` when nothing was violated. What has to be stopped is in
 /// `slot`.

@@ -12,7 +12,7 @@ pub(crate) const ADMIN_PASSWORD: &str = "postgres";
 /// No statement of a tool or a test may hang for ever.
 const STATEMENT_LIMIT: &str = "SET statement_timeout = '120s'";
 /// Opening a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Connects; the connection is served by the current async runtime and ends
 /// with the client.

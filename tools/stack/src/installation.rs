@@ -15,6 +15,10 @@ use crate::database;
 use crate::error::{Error, Result};
 use crate::services::Service;
 
+/// Making all topics of an installation, also on brokers that have just started and make
+/// those of many at once.
+const TOPICS_LIMIT: Duration = Duration::from_secs(180);
+
 /// What a service or a test needs to know of its installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installation {
@@ -165,9 +169,9 @@ pub(crate) async fn create(
 async fn apply_topics(addresses: &Addresses, prefix: &str, shape: Shape) -> Result<()> {
     let cluster = checkoutctl::Cluster::from(&addresses.bootstrap_servers);
     let options = topics::Options {
+        timeout: TOPICS_LIMIT,
         partitions: shape.partitions,
         replication_factor: shape.replicas,
-        ..topics::Options::default()
     };
     topics::apply(&cluster, &TopicNames::new(prefix), &options)
         .await

@@ -284,7 +284,7 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap());
         let config = RegistryConfig {
-            timeout: Duration::from_millis(200),
+            timeout: Duration::from_secs(1),
             attempts: 1,
             gives_up,
             ..RegistryConfig::at(&url)

@@ -80,6 +80,8 @@ async fn user_and_password_go_with_every_request() {
     let (listener, url) = listener().await;
     let config = RegistryConfig {
         basic_auth: Some(("user".to_owned(), "pass".to_owned())),
+        // One request each: none is given up and made again.
+        timeout: Duration::from_secs(10),
         ..impatient(url)
     };
     let registry = Registry::new(&config).unwrap();

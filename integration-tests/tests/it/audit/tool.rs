@@ -12,6 +12,7 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::{look, play};
+use crate::ctl::PATIENT;
 
 /// Runs `checkoutctl audit` with the variables that `cargo stack up` writes:
 /// its exit status and what it printed.
@@ -31,6 +32,7 @@ async fn checkoutctl_as(
     command
         .arg("audit")
         .args(arguments)
+        .envs(PATIENT)
         .env("KAFKA_BOOTSTRAP_SERVERS", &installation.bootstrap_servers)
         .env("SCHEMA_REGISTRY_URL", &installation.registry_url)
         .env("TOPIC_PREFIX", &installation.topic_prefix);

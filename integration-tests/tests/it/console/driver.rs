@@ -172,6 +172,8 @@ impl Driver {
         let binary = self.programs.browser.to_str().expect("text");
         wanted.set_binary(binary).expect("a binary");
         let driver = WebDriver::new(&self.url, wanted).await.expect("a browser");
+        let patient = driver.set_script_timeout(PATIENCE).await;
+        patient.expect("it takes a limit");
         Browser { driver }
     }
 }

@@ -69,9 +69,10 @@ impl Console {
             ("METRICS_INTERVAL_MS", &"200".to_owned()),
             ("LOOK_INTERVAL_MS", &"200".to_owned()),
             // Other tests keep the machine busy.
-            ("HTTP_TIMEOUT_MS", &"60000".to_owned()),
-            ("BACKEND_TIMEOUT_MS", &"10000".to_owned()),
-            ("ACTION_WAIT_MS", &"30000".to_owned()),
+            ("HTTP_TIMEOUT_MS", &"180000".to_owned()),
+            ("BACKEND_TIMEOUT_MS", &"60000".to_owned()),
+            ("ACTION_WAIT_MS", &"60000".to_owned()),
+            ("SCHEMA_REGISTRY_TIMEOUT_MS", &"60000".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value.clone()))
         .into();

@@ -225,7 +225,15 @@ async fn a_cart_is_explained_from_few_of_many_records() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cart_that_never_became_a_checkout_is_explained() {
-    let system = System::start("ctl_explain_none", Options::default()).await;
+    let options = Options {
+        // Each record once: nothing is sent again on a busy machine.
+        environment: &[
+            ("orchestrator", "REPLY_WAIT_FIRST_MS", "60000"),
+            ("orchestrator", "REPLY_WAIT_MAX_MS", "60000"),
+        ],
+        ..Options::default()
+    };
+    let system = System::start("ctl_explain_none", options).await;
     let sku = product();
     system.set_stock(&sku, 5).await;
     let good = cart(&sku, 1, 700);
@@ -270,7 +278,7 @@ async fn a_cart_that_never_became_a_checkout_is_explained() {
         "--kafka-bootstrap-servers",
         "127.0.0.1:1",
         "--timeout-seconds",
-        "2",
+        "15",
     ];
     let shown = run(&system, &[&["explain", &id, "--json"], &away[..]].concat()).await;
     let shown = shown.json(1);
@@ -374,7 +382,7 @@ async fn a_cart_is_explained_while_registry_or_the_orchestrators_database_is_awa
     let away = [
         "--orchestrator-database-url=",
         "--kafka-bootstrap-servers=127.0.0.1:1",
-        "--timeout-seconds=2",
+        "--timeout-seconds=15",
     ];
     let shown = explained(&system, &id, &away, 2).await;
     let rows = whole["rows"].as_array().expect("a list");

@@ -12,6 +12,13 @@ use serde_json::Value;
 use stack::{Progress, Service};
 use tokio::process::Command;
 
+/// Other tests keep the machine busy: nothing is given up that would be answered.
+pub(crate) const PATIENT: [(&str, &str); 3] = [
+    ("EXPLAIN_TIMEOUT_SECONDS", "60"),
+    ("OPERATIONS_TIMEOUT_SECONDS", "60"),
+    ("SCHEMA_REGISTRY_TIMEOUT_MS", "60000"),
+];
+
 /// How a run ended.
 pub(crate) struct Ran {
     pub(crate) status: Option<i32>,
@@ -35,6 +42,7 @@ pub(crate) async fn run(system: &System, arguments: &[&str]) -> Ran {
     let mut command = Command::new(binaries.named("checkoutctl"));
     command
         .args(arguments)
+        .envs(PATIENT)
         .env("KAFKA_BOOTSTRAP_SERVERS", &installation.bootstrap_servers)
         .env("SCHEMA_REGISTRY_URL", &installation.registry_url)
         .env("TOPIC_PREFIX", &installation.topic_prefix);

@@ -374,7 +374,7 @@ async fn one_or_many_sagas_are_acted_on_with_a_result_for_each() {
         proxy.set(Network::Frozen);
     };
     let fourth = fourth.to_string();
-    let limits = ["--wait-seconds", "600", "--timeout-seconds", "3"];
+    let limits = ["--wait-seconds", "600", "--timeout-seconds", "15"];
     let retry = [&["retry", &fourth, &through][..], &limits].concat();
     let (ran, ()) = tokio::join!(act(&retry), freeze);
     let shown = ran.json(1);

@@ -179,6 +179,9 @@ async fn killed_with_its_statement_under_way_each_service_loses_nothing() {
         }
     };
     let carts = system.load_during(Load::new(100, 20.0), kills).await;
+    // What is tidied up is so a minute later.
+    let at_rest = system.try_settle(|_| false, |_| (), 2 * PATIENCE).await;
+    at_rest.expect("an audit");
     system.assert_settled(&carts).await;
     system.assert_outcomes_once(&carts);
     system.assert_no_dead_letters();

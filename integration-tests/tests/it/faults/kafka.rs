@@ -82,6 +82,8 @@ async fn the_broker_hangs_for_thirty_seconds() {
     let hang = async {
         everywhere(async |service| works(&system, service, &[0]).await).await;
         process.pause().expect("told to freeze");
+        let pid = process.pid().expect("it runs");
+        system.until_frozen("the broker", pid).await;
         // What was under way has arrived; nothing more does.
         sleep(HANG / 10).await;
         let before = system.recorder.all().len();
@@ -91,8 +93,7 @@ async fn the_broker_hangs_for_thirty_seconds() {
             ("inventory", "did not get into its group within 8s"),
             ("payment", "a delivery failed"),
         ] {
-            let log = system.log(service, 0).await;
-            assert!(log.contains(says), "{service}: {log}");
+            system.until_logged(service, says).await;
         }
         process.resume().expect("told to go on");
         everywhere(async |service| works(&system, service, &[0]).await).await;
@@ -172,7 +173,7 @@ async fn kill(broker: &Part) {
 async fn return_of(broker: &Part) {
     let process = broker.process().expect("a process of ours");
     process.start_again().await.expect("it starts again");
-    broker.wait_ready(PATIENCE).await.expect("it is ready");
+    broker.wait_ready(2 * PATIENCE).await.expect("it is ready");
 }
 
 /// Who leads and holds what, as the brokers that live tell it.

@@ -230,7 +230,12 @@ async fn a_transaction_that_a_deadlock_ends_is_tried_again() {
                 system.log(service, 0).await.contains("40P01")
             })
             .await;
-        assert!(rival.deadlocks().await > 0);
+        // A server process tells what it has counted when it ends, at the latest.
+        system
+            .until(&format!("a deadlock of {service} is counted"), async || {
+                rival.deadlocks().await > 0
+            })
+            .await;
     });
     let rivals = async { drop(futures::future::join_all(rivals).await) };
     let carts = system.load_during(LOAD, rivals).await;

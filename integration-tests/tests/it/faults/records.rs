@@ -1,5 +1,6 @@
 //! Records that come twice, late, early, out of order, or from somewhere else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contracts::ids::{AuthorizationId, CheckoutId, CommandId, GenericUuid, OrderId, ReservationId};
@@ -110,7 +111,9 @@ async fn answers_that_come_after_their_deadline_are_undone() {
             }
         }
     };
-    let carts = system.load_during(LOAD, pauses).await;
+    // Few: those that are late send three commands a step and go on to be undone.
+    let load = Load { rate: 5.0, ..LOAD };
+    let carts = system.load_during(load, pauses).await;
     system.assert_settled(&carts).await;
     system.assert_no_dead_letters();
 }
@@ -342,10 +345,9 @@ async fn an_event_id_of_two_carts_is_refused_for_the_second() {
         assert!(why.contains(&first.event_id.to_string()), "{why}");
     }
     assert_eq!(system.stock(&sku).await, (1_000, 50));
-    let dead = system
-        .recorder
-        .all()
-        .into_iter()
-        .filter(|seen| seen.topic.ends_with(".dlq"));
-    assert_eq!(dead.count(), pairs.len());
+    // One can be published again.
+    let seen = system.recorder.all();
+    let dead = seen.iter().filter(|seen| seen.topic.ends_with(".dlq"));
+    let dead: BTreeSet<_> = dead.map(|seen| seen.key.clone()).collect();
+    assert_eq!(dead.len(), pairs.len());
 }

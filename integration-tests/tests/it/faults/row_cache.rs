@@ -35,6 +35,8 @@ async fn own(name: &str) -> System {
         environment: &[
             ("orchestrator", "REPLY_WAIT_FIRST_MS", "60000"),
             ("orchestrator", "REPLY_WAIT_MAX_MS", "60000"),
+            // Who joins its group anew begins with nothing kept.
+            (EVERY, "SESSION_TIMEOUT_MS", "30000"),
         ],
         ..Options::default()
     };

@@ -112,6 +112,12 @@ async fn used(name: &str) -> System {
 async fn used_with(name: &str, options: Options) -> System {
     let system = System::start(name, options).await;
     let carts = system.load(Load::new(30, 60.0)).await;
+    // Commands go from batch to batch to another partition, and there may be few batches.
+    for partition in 0..PARTITIONS {
+        let command = foreign_command().into();
+        system.publish_at(COMMANDS, partition, &command).await;
+    }
+    system.wait_consumed().await;
     system.assert_settled(&carts).await;
     system
 }

@@ -51,7 +51,7 @@ async fn a_transaction_that_an_orchestrator_does_not_end_is_reported_until_it_do
         (
             "orchestrator",
             "FAILPOINTS",
-            "in-public-transaction=1*sleep(5000)->off",
+            "in-public-transaction=1*sleep(8000)->off",
         ),
         ("orchestrator", "TRANSACTION_WARN_AFTER_MS", "500"),
     ];
@@ -152,8 +152,9 @@ async fn transactions_switched_on_and_off_between_crashes_lose_nothing_and_go_on
         assert_eq!(numbered(&system).await, 0, "there were transactions");
         take_over(&system, "true").await;
         kill_with_outcomes_in_its_rows(&system, 1, "public_sequence > 0").await;
-        counted = numbered(&system).await;
         take_over(&system, "false").await;
+        // The claim has waited for the last statement of the one that was killed.
+        counted = numbered(&system).await;
     };
     let mut carts = system.load_during(Load::new(100, 15.0), lives).await;
     for cart in &carts {

@@ -21,11 +21,11 @@ const RATE: f64 = 15.0;
 /// Of the fourth batch: time enough to freeze the instance in it.
 const HOLD_AFTER_THIRD_COMMIT: &str = "after-commit=3*off->1*sleep(20000)->off";
 /// Of the first public transaction: the same.
-const HOLD_IN_TRANSACTION: &str = "in-public-transaction=1*sleep(20000)->off";
+const HOLD_IN_TRANSACTION: &str = "in-public-transaction=1*sleep(30000)->off";
 
 /// Of the first public transaction, before it is proved by whom it is: time enough to take its
 /// partitions away.
-const HOLD_BEFORE_OFFSETS: &str = "before-public-offsets=1*sleep(45000)->off";
+const HOLD_BEFORE_OFFSETS: &str = "before-public-offsets=1*sleep(55000)->off";
 /// Partitions are given out by the names of the members, and all are taken from everybody
 /// before.
 const LAST_BY_RANGE: &str = "partition.assignment.strategy=range\nclient.id=z";
@@ -129,9 +129,9 @@ async fn a_zombie_that_has_committed_outcomes_does_not_publish_them_again() {
         system.publish(cart).await;
         system.outcome(cart).await;
     }
-    for cart in &carts[3..] {
-        system.publish(cart).await;
-    }
+    system
+        .publish_all(&carts[3..].iter().collect::<Vec<_>>())
+        .await;
     // Committed, and held before the publishing.
     let mut before = None;
     system
@@ -199,7 +199,7 @@ async fn a_zombie_that_commits_its_public_transaction_after_a_take_over_is_waite
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_whose_public_transaction_was_ended_by_kafka_cannot_commit_it() {
     // Longer than its session, so that the successor meets it while it is open.
-    let (system, carts) = frozen_in_a_public_transaction("ended_by_kafka", "40000").await;
+    let (system, carts) = frozen_in_a_public_transaction("ended_by_kafka", "55000").await;
     // The zombie sleeps on: only Kafka can end what the successor waits for.
     system.add_instance_with("orchestrator", TELLING).await;
     until_it_has_waited(&system).await;
@@ -310,9 +310,9 @@ async fn frozen_in_a_public_transaction(
         .until("the first outcome is in a transaction", open)
         .await;
     carts.extend((0..20).map(|_| senseless()));
-    for cart in &carts[1..] {
-        system.publish(cart).await;
-    }
+    system
+        .publish_all(&carts[1..].iter().collect::<Vec<_>>())
+        .await;
     let committed = async || {
         let rows = system.query("orchestrator", "SELECT 1 FROM sagas", &[]);
         rows.await.len() == carts.len()
@@ -387,7 +387,7 @@ async fn freeze_inside_a_transaction(system: &System, service: Service) {
         .connect(service)
         .await
         .expect("a connection");
-    let hold = "BEGIN; SELECT 1 FROM progress FOR UPDATE";
+    let hold = "BEGIN; SELECT 1 FROM progress ORDER BY topic, partition FOR UPDATE";
     client.batch_execute(hold).await.expect("the rows are held");
     let waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
                  AND wait_event_type = 'Lock' AND query LIKE '%FROM progress%FOR UPDATE%'";

@@ -34,7 +34,7 @@ async fn rules_and_dashboard_ask_for_nothing_that_services_do_not_expose() {
             // So that a timer fires, after the cart was ordered.
             ("inventory", "RESERVATION_TTL_SECONDS", "10"),
             ("order", "GAUGE_INTERVAL_MS", "100"),
-            ("order", "DATABASE_TIMEOUT_MS", "1000"),
+            ("order", "DATABASE_TIMEOUT_MS", "3000"),
         ],
         ..Options::default()
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Service;
 
 /// From the start of a service until it is ready, on a busy machine.
-const READY_LIMIT: Duration = Duration::from_secs(90);
+const READY_LIMIT: Duration = Duration::from_secs(180);
 
 /// What to start, and what differs from the services' own defaults.
 #[derive(Debug, Clone)]
