@@ -195,9 +195,9 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// The key of a row that [`newest_of`](Handler::newest_of) found, and the `ce_id` of
-    /// its newest record. What a former owner has not published, or has and nobody knows
-    /// it, is published again; on a compacted topic an older record would then be the last
-    /// one and hold, so that it is left out unless it is this one.
+    /// its newest record; `None` where it has none. Whoever takes a partition over publishes
+    /// again what its row stores. Of a key's records on a compacted topic this one only: an
+    /// older one would be the last, and hold.
     ///
     /// # Errors
     /// A column that cannot be converted.
